@@ -1,0 +1,157 @@
+"""Boxes: the arithmetic that several stages share.
+
+A box is a row `(x1, y1, x2, y2)` in pixels with `x2, y2` exclusive, so its width is `x2 - x1`.
+A delta is a row `(dx, dy, dw, dh)` that moves and scales one box onto another.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Beyond this a predicted width would be more than 62.5 times the anchor's; torchvision clamps
+# there before the exponential so that an untrained network does not overflow.
+MAX_LOG_SCALE = math.log(1000.0 / 16)
+
+Weights = tuple[float, float, float, float]
+
+
+def check_boxes(boxes: Tensor, name: str, positive_area: bool = False) -> None:
+    """Refuse what is not a set of boxes.
+
+    Args:
+        boxes: what a caller passed as boxes.
+        name: the argument's name, for the message.
+        positive_area: also refuse boxes without area.
+
+    Raises:
+        ValueError: the shape is not [N, 4], a value is NaN or infinite, or a box has no area;
+            the message names the argument and the first bad row.
+    """
+    if boxes.ndim != 2 or boxes.shape[-1] != 4:
+        raise ValueError(f"{name}: expected boxes of shape [N, 4], found {list(boxes.shape)}")
+    if not boxes.is_floating_point():
+        raise ValueError(f"{name}: expected floating-point boxes, found {boxes.dtype}")
+    if not torch.isfinite(boxes).all():
+        row = int((~torch.isfinite(boxes)).any(dim=1).nonzero()[0])
+        raise ValueError(f"{name}: expected finite numbers, found {boxes[row].tolist()} in row {row}")
+    if positive_area and len(boxes):
+        flat = (boxes[:, 2:] <= boxes[:, :2]).any(dim=1)
+        if flat.any():
+            row = int(flat.nonzero()[0])
+            raise ValueError(
+                f"{name}: expected x1 < x2 and y1 < y2, found {boxes[row].tolist()} in row {row}"
+            )
+
+
+def centers_and_sizes(boxes: Float[Tensor, "N 4"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Give each box as its center and size.
+
+    Args:
+        boxes: [N, 4] in pixels.
+
+    Returns:
+        `center_x, center_y, width, height`, each [N] in pixels.
+    """
+    x1, y1, x2, y2 = boxes.unbind(dim=-1)
+    width, height = x2 - x1, y2 - y1
+    return x1 + 0.5 * width, y1 + 0.5 * height, width, height
+
+
+def encode(
+    boxes: Float[Tensor, "N 4"],
+    anchors: Float[Tensor, "N 4"],
+    weights: Weights = (1.0, 1.0, 1.0, 1.0),
+) -> Float[Tensor, "N 4"]:
+    """Compute the deltas that turn each anchor into its box (Faster R-CNN §3.1.2, eq. 2).
+
+    `dx = wx (x - xa) / wa`, `dw = ww log(w / wa)`, likewise for y and h, with centers x and
+    widths w of the box and xa, wa of the anchor.
+
+    Args:
+        boxes: [N, 4] the boxes to reach, in pixels, with area.
+        anchors: [N, 4] the boxes to start from, row by row, in pixels, with area.
+        weights: the factors of `(dx, dy, dw, dh)`; 1 for the RPN, `(10, 10, 5, 5)` for the box
+            head in torchvision.
+
+    Returns:
+        [N, 4] deltas `(dx, dy, dw, dh)`.
+
+    Raises:
+        ValueError: a box is not finite or has no area, or the row counts differ.
+    """
+    check_boxes(boxes, "boxes", positive_area=True)
+    check_boxes(anchors, "anchors", positive_area=True)
+    if len(boxes) != len(anchors):
+        raise ValueError(f"encode: {len(boxes)} boxes for {len(anchors)} anchors; expected as many")
+    x, y, width, height = centers_and_sizes(boxes)
+    anchor_x, anchor_y, anchor_width, anchor_height = centers_and_sizes(anchors)
+    wx, wy, ww, wh = weights
+    return torch.stack(
+        (
+            wx * (x - anchor_x) / anchor_width,
+            wy * (y - anchor_y) / anchor_height,
+            ww * torch.log(width / anchor_width),
+            wh * torch.log(height / anchor_height),
+        ),
+        dim=1,
+    )
+
+
+def decode(
+    deltas: Float[Tensor, "N *classes 4"],
+    anchors: Float[Tensor, "N 4"],
+    weights: Weights = (1.0, 1.0, 1.0, 1.0),
+) -> Float[Tensor, "N *classes 4"]:
+    """Move and scale each anchor by its deltas, the inverse of `encode`.
+
+    The order of the operations is torchvision's, so that the result is the same to the last bit.
+
+    Args:
+        deltas: [N, 4], or [N, C, 4] for one delta per class.
+        anchors: [N, 4] the boxes to start from, in pixels.
+        weights: as in `encode`.
+
+    Returns:
+        Boxes of the shape of `deltas`, in pixels, not clipped.
+
+    Raises:
+        ValueError: shapes that do not fit, or anchors that are not finite.
+    """
+    check_boxes(anchors, "anchors")
+    if deltas.shape[-1] != 4 or len(deltas) != len(anchors):
+        raise ValueError(
+            f"deltas: expected shape [{len(anchors)}, 4] or [{len(anchors)}, C, 4], "
+            f"found {list(deltas.shape)}"
+        )
+    per_anchor = (len(anchors),) + (1,) * (deltas.ndim - 2)
+    anchor_x, anchor_y, anchor_width, anchor_height = (
+        value.reshape(per_anchor) for value in centers_and_sizes(anchors.to(deltas.dtype))
+    )
+    wx, wy, ww, wh = weights
+    dx, dy, dw, dh = deltas.unbind(dim=-1)
+    x = dx / wx * anchor_width + anchor_x
+    y = dy / wy * anchor_height + anchor_y
+    half_width = 0.5 * (torch.exp((dw / ww).clamp(max=MAX_LOG_SCALE)) * anchor_width)
+    half_height = 0.5 * (torch.exp((dh / wh).clamp(max=MAX_LOG_SCALE)) * anchor_height)
+    return torch.stack((x - half_width, y - half_height, x + half_width, y + half_height), dim=-1)
+
+
+def normalize(
+    boxes: Float[Tensor, "*N 4"], image_size: tuple[int, int]
+) -> Float[Tensor, "*N 4"]:
+    """Express boxes as fractions of the image, 0…1.
+
+    The notes divide by `(width - 1, height - 1)` and shift `x2, y2` by one pixel; here a box that
+    fills the image is `(0, 0, 1, 1)` without either.
+
+    Args:
+        boxes: [..., 4] in pixels.
+        image_size: `(height, width)` in pixels.
+
+    Returns:
+        [..., 4] without unit.
+    """
+    height, width = image_size
+    return boxes / boxes.new_tensor([width, height, width, height])

@@ -1,0 +1,235 @@
+"""Stage 1, mini-masks: a mask is kept as a small picture of its own box.
+
+A 1024×1024 instance mask costs one megabyte; the part of it inside the object's box, resized to
+56×56, costs three kilobytes. What is lost is a little of the outline of large objects.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mrcnn_steps.boxes import check_boxes
+
+
+@dataclass(frozen=True)
+class MiniMasks:
+    """Masks, their mini-masks, and what the round trip saves and costs.
+
+    Attributes:
+        boxes: [N, 4] each object's box in pixels, computed from its mask.
+        mini_masks: [N, h, w] the masks inside their boxes, resized.
+        expanded: [N, H, W] the mini-masks resized back into the image.
+        iou: [N] IoU of each mask with its expanded mini-mask; 1 for an empty mask.
+        mask_bytes: size of the full masks in bytes, one byte a pixel.
+        mini_mask_bytes: size of the mini-masks in bytes, one byte a pixel.
+    """
+
+    boxes: Float[Tensor, "N 4"]
+    mini_masks: Bool[Tensor, "N h w"]
+    expanded: Bool[Tensor, "N H W"]
+    iou: Float[Tensor, "N"]
+    mask_bytes: int
+    mini_mask_bytes: int
+
+
+def check_masks(masks: Tensor, name: str) -> None:
+    """Refuse what is not a set of masks.
+
+    Args:
+        masks: what a caller passed as masks.
+        name: the argument's name, for the message.
+
+    Raises:
+        ValueError: the shape is not [N, H, W] or the values are not booleans.
+    """
+    if masks.ndim != 3 or masks.dtype != torch.bool:
+        raise ValueError(
+            f"{name}: expected bool masks of shape [N, H, W], found {masks.dtype} of shape "
+            f"{list(masks.shape)}"
+        )
+
+
+def _first_and_past_last(occupied: Tensor) -> tuple[Tensor, Tensor]:
+    """For each row of [N, L] booleans: the first True, and one past the last (0, 0 if none)."""
+    length = occupied.shape[1]
+    position = torch.arange(1, length + 1, device=occupied.device)
+    last = (occupied * position).amax(dim=1)
+    first = length - (occupied * position.flip(0)).amax(dim=1)
+    return torch.where(last > 0, first, 0), last
+
+
+def boxes_from_masks(masks: Bool[Tensor, "N H W"]) -> Float[Tensor, "N 4"]:
+    """Compute the tight box of every mask.
+
+    Boxes always come from the masks, so that one code path serves every data set and every
+    transform of the image.
+
+    Args:
+        masks: [N, H, W].
+
+    Returns:
+        [N, 4] `(x1, y1, x2, y2)` in pixels, `x2, y2` exclusive; an empty mask gives a zero box.
+
+    Raises:
+        ValueError: not bool masks of shape [N, H, W].
+    """
+    check_masks(masks, "masks")
+    if masks.numel() == 0:
+        return torch.zeros((len(masks), 4), device=masks.device)
+    pixels = masks.view(torch.uint8)
+    # amax over uint8 is several times as fast as `any` over bool, and means the same.
+    x1, x2 = _first_and_past_last(pixels.amax(dim=1))
+    y1, y2 = _first_and_past_last(pixels.amax(dim=2))
+    return torch.stack((x1, y1, x2, y2), dim=1).to(torch.float32)
+
+
+def _pixel_boxes(boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Round boxes to whole pixels and refuse those that leave the image."""
+    check_boxes(boxes, "boxes")
+    height, width = image_size
+    whole = boxes.round().to(torch.int64)
+    limit = whole.new_tensor([width, height, width, height])
+    outside = ((whole < 0) | (whole > limit)).any(dim=1)
+    if outside.any():
+        row = int(outside.nonzero()[0])
+        raise ValueError(
+            f"boxes: expected boxes inside the {width}×{height} image, found "
+            f"{boxes[row].tolist()} in row {row}"
+        )
+    return whole
+
+
+def _samples(start: Tensor, end: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Where `count` bilinear samples of [start, end) lie: left pixel, right pixel, fraction."""
+    length = (end - start).to(torch.float32)[:, None]
+    centers = torch.arange(count, device=start.device) + 0.5
+    position = (centers * length / count - 0.5).clamp(min=0)
+    left = position.floor()
+    fraction = position - left
+    last = (end - start - 1).clamp(min=0)[:, None]
+    left = left.to(torch.int64).minimum(last)
+    right = (left + 1).minimum(last)
+    return left + start[:, None], right + start[:, None], fraction
+
+
+def shrink(
+    masks: Bool[Tensor, "N H W"], boxes: Float[Tensor, "N 4"], size: tuple[int, int] = (56, 56)
+) -> Bool[Tensor, "N h w"]:
+    """Cut each mask to its box and resize it bilinearly to a mini-mask.
+
+    Only the four pixels around each of the `h × w` sample points are read, so the cost does not
+    depend on the size of the image.
+
+    Args:
+        masks: [N, H, W].
+        boxes: [N, 4] in pixels, inside the image, rounded to whole pixels here.
+        size: `(h, w)` of a mini-mask.
+
+    Returns:
+        [N, h, w], True where the resized mask is above one half; all False for a box that rounds
+        to nothing.
+
+    Raises:
+        ValueError: wrong shapes, NaN, a box outside the image, or a size below 1.
+    """
+    check_masks(masks, "masks")
+    _check_size(size)
+    x1, y1, x2, y2 = _pixel_boxes(boxes, (masks.shape[1], masks.shape[2])).unbind(dim=1)
+    if len(boxes) != len(masks):
+        raise ValueError(f"boxes: expected {len(masks)}, one for each mask, found {len(boxes)}")
+    if masks.numel() == 0:
+        return masks.new_zeros((len(masks), *size))
+    empty = (x2 <= x1) | (y2 <= y1)
+    x1, x2 = torch.where(empty, 0, x1), torch.where(empty, 1, x2)
+    y1, y2 = torch.where(empty, 0, y1), torch.where(empty, 1, y2)
+    top, bottom, down = _samples(y1, y2, size[0])
+    left, right, across = _samples(x1, x2, size[1])
+    row = torch.arange(len(masks), device=masks.device)[:, None, None]
+
+    def read(y: Tensor, x: Tensor) -> Tensor:
+        return masks[row, y[:, :, None], x[:, None, :]].to(torch.float32)
+
+    across, down = across[:, None, :], down[:, :, None]
+    above = torch.lerp(read(top, left), read(top, right), across)
+    below = torch.lerp(read(bottom, left), read(bottom, right), across)
+    return (torch.lerp(above, below, down) > 0.5) & ~empty[:, None, None]
+
+
+def expand(
+    mini_masks: Bool[Tensor, "N h w"], boxes: Float[Tensor, "N 4"], image_size: tuple[int, int]
+) -> Bool[Tensor, "N H W"]:
+    """Resize each mini-mask to its box and put it back into an image.
+
+    Args:
+        mini_masks: [N, h, w].
+        boxes: [N, 4] in pixels, inside the image, rounded to whole pixels here.
+        image_size: `(H, W)` in pixels.
+
+    Returns:
+        [N, H, W], True where the resized mini-mask is above one half.
+
+    Raises:
+        ValueError: wrong shapes, NaN, or a box outside the image.
+    """
+    check_masks(mini_masks, "mini_masks")
+    whole = _pixel_boxes(boxes, image_size)
+    if len(boxes) != len(mini_masks):
+        raise ValueError(
+            f"boxes: expected {len(mini_masks)}, one for each mini-mask, found {len(boxes)}"
+        )
+    masks = mini_masks.new_zeros((len(mini_masks), *image_size))
+    soft = mini_masks.to(torch.float32)[:, None, None]
+    for mask, mini_mask, (x1, y1, x2, y2) in zip(masks, soft, whole.tolist(), strict=True):
+        if x1 < x2 and y1 < y2:
+            resized = F.interpolate(mini_mask, size=(y2 - y1, x2 - x1), mode="bilinear")
+            mask[y1:y2, x1:x2] = resized[0, 0] > 0.5
+    return masks
+
+
+def mask_iou(masks: Bool[Tensor, "N H W"], others: Bool[Tensor, "N H W"]) -> Float[Tensor, "N"]:
+    """Compute the IoU of each mask with its partner.
+
+    Args:
+        masks: [N, H, W].
+        others: [N, H, W], row by row.
+
+    Returns:
+        [N] in 0…1; 1 where both masks are empty.
+    """
+    intersection = (masks & others).flatten(1).sum(dim=1)
+    union = (masks | others).flatten(1).sum(dim=1)
+    return torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
+
+
+def round_trip(masks: Bool[Tensor, "N H W"], size: tuple[int, int] = (56, 56)) -> MiniMasks:
+    """Shrink masks to mini-masks and expand them again, with what that saves and costs.
+
+    Args:
+        masks: [N, H, W].
+        size: `(h, w)` of a mini-mask.
+
+    Returns:
+        The boxes, mini-masks, expanded masks, the IoU per object and the sizes in bytes.
+
+    Raises:
+        ValueError: not bool masks of shape [N, H, W], or a size below 1.
+    """
+    boxes = boxes_from_masks(masks)
+    mini_masks = shrink(masks, boxes, size)
+    expanded = expand(mini_masks, boxes, (masks.shape[1], masks.shape[2]))
+    return MiniMasks(
+        boxes=boxes,
+        mini_masks=mini_masks,
+        expanded=expanded,
+        iou=mask_iou(masks, expanded),
+        mask_bytes=masks.numel(),
+        mini_mask_bytes=mini_masks.numel(),
+    )
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    if min(size) < 1:
+        raise ValueError(f"size: expected (height, width) of at least 1 pixel, found {size}")
