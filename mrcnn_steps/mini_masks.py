@@ -7,7 +7,6 @@ A 1024×1024 instance mask costs one megabyte; the part of it inside the object'
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -102,17 +101,34 @@ def _pixel_boxes(boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
     return whole
 
 
-def _samples(start: Tensor, end: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Where `count` bilinear samples of [start, end) lie: left pixel, right pixel, fraction."""
-    length = (end - start).to(torch.float32)[:, None]
+def _samples(start: Tensor, end: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Two pixels and their weights for each of `count` bilinear samples of every [start, end).
+
+    Outside its box a mask is zero: a neighbor beyond the box has no weight.
+    """
+    length = (end - start)[:, None]
     centers = torch.arange(count, device=start.device) + 0.5
-    position = (centers * length / count - 0.5).clamp(min=0)
-    left = position.floor()
+    position = centers * length / count - 0.5
+    left = position.floor().to(torch.int64)
+    right = left + 1
     fraction = position - left
-    last = (end - start - 1).clamp(min=0)[:, None]
-    left = left.to(torch.int64).minimum(last)
-    right = (left + 1).minimum(last)
-    return left + start[:, None], right + start[:, None], fraction
+    left_weight = (1 - fraction) * (left >= 0)
+    right_weight = fraction * (right < length)
+    start = start[:, None]
+    return (
+        left.clamp(min=0) + start,
+        right.minimum(length - 1) + start,
+        left_weight,
+        right_weight,
+    )
+
+
+def _resize_matrix(count: int, target: int, like: Tensor) -> Tensor:
+    """The [target, count] weights that resize `count` values bilinearly, zero outside."""
+    centers = torch.arange(target, device=like.device) + 0.5
+    position = centers * (count / target) - 0.5
+    pixels = torch.arange(count, device=like.device)
+    return (1 - (position[:, None] - pixels).abs()).clamp(min=0)
 
 
 def shrink(
@@ -145,17 +161,18 @@ def shrink(
     empty = (x2 <= x1) | (y2 <= y1)
     x1, x2 = torch.where(empty, 0, x1), torch.where(empty, 1, x2)
     y1, y2 = torch.where(empty, 0, y1), torch.where(empty, 1, y2)
-    top, bottom, down = _samples(y1, y2, size[0])
-    left, right, across = _samples(x1, x2, size[1])
+    top, bottom, top_weight, bottom_weight = _samples(y1, y2, size[0])
+    left, right, left_weight, right_weight = _samples(x1, x2, size[1])
     row = torch.arange(len(masks), device=masks.device)[:, None, None]
 
     def read(y: Tensor, x: Tensor) -> Tensor:
         return masks[row, y[:, :, None], x[:, None, :]].to(torch.float32)
 
-    across, down = across[:, None, :], down[:, :, None]
-    above = torch.lerp(read(top, left), read(top, right), across)
-    below = torch.lerp(read(bottom, left), read(bottom, right), across)
-    return (torch.lerp(above, below, down) > 0.5) & ~empty[:, None, None]
+    left_weight, right_weight = left_weight[:, None, :], right_weight[:, None, :]
+    above = read(top, left) * left_weight + read(top, right) * right_weight
+    below = read(bottom, left) * left_weight + read(bottom, right) * right_weight
+    resized = above * top_weight[:, :, None] + below * bottom_weight[:, :, None]
+    return (resized > 0.5) & ~empty[:, None, None]
 
 
 def expand(
@@ -181,11 +198,13 @@ def expand(
             f"boxes: expected {len(mini_masks)}, one for each mini-mask, found {len(boxes)}"
         )
     masks = mini_masks.new_zeros((len(mini_masks), *image_size))
-    soft = mini_masks.to(torch.float32)[:, None, None]
+    height, width = mini_masks.shape[1:]
+    soft = mini_masks.to(torch.float32)
     for mask, mini_mask, (x1, y1, x2, y2) in zip(masks, soft, whole.tolist(), strict=True):
         if x1 < x2 and y1 < y2:
-            resized = F.interpolate(mini_mask, size=(y2 - y1, x2 - x1), mode="bilinear")
-            mask[y1:y2, x1:x2] = resized[0, 0] > 0.5
+            down = _resize_matrix(height, y2 - y1, soft)
+            across = _resize_matrix(width, x2 - x1, soft)
+            mask[y1:y2, x1:x2] = down @ mini_mask @ across.T > 0.5
     return masks
 
 
