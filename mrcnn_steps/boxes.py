@@ -5,6 +5,7 @@ A delta is a row `(dx, dy, dw, dh)` that moves and scales one box onto another.
 """
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,38 @@ from torch import Tensor
 MAX_LOG_SCALE = math.log(1000.0 / 16)
 
 Weights = tuple[float, float, float, float]
+
+
+@runtime_checkable
+class HasBoxes(Protocol):
+    """Anything that carries boxes, such as the anchors of a pyramid."""
+
+    @property
+    def boxes(self) -> Tensor:
+        """[N, 4] in pixels."""
+        ...
+
+
+BoxesLike = Float[Tensor, "A 4"] | HasBoxes
+
+
+def as_boxes(boxes: BoxesLike, name: str, positive_area: bool = False) -> Float[Tensor, "A 4"]:
+    """Take the boxes out of what carries them, and check them.
+
+    Args:
+        boxes: [A, 4] in pixels, or an object with such an attribute `boxes`.
+        name: the argument's name, for the message.
+        positive_area: also refuse boxes without area.
+
+    Returns:
+        [A, 4] in pixels.
+
+    Raises:
+        ValueError: see `check_boxes`.
+    """
+    found = boxes if isinstance(boxes, Tensor) else boxes.boxes
+    check_boxes(found, name, positive_area)
+    return found
 
 
 def check_boxes(boxes: Tensor, name: str, positive_area: bool = False) -> None:
