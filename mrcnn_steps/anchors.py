@@ -55,7 +55,7 @@ class AnchorLocation:
     ratio: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Anchors:
     """All anchors of an image, with the grid they come from.
 

@@ -68,7 +68,9 @@ def check_boxes(boxes: Tensor, name: str, positive_area: bool = False) -> None:
         raise ValueError(f"{name}: expected floating-point boxes, found {boxes.dtype}")
     if not torch.isfinite(boxes).all():
         row = int((~torch.isfinite(boxes)).any(dim=1).nonzero()[0])
-        raise ValueError(f"{name}: expected finite numbers, found {boxes[row].tolist()} in row {row}")
+        raise ValueError(
+            f"{name}: expected finite numbers, found {boxes[row].tolist()} in row {row}"
+        )
     if positive_area and len(boxes):
         flat = (boxes[:, 2:] <= boxes[:, :2]).any(dim=1)
         if flat.any():
@@ -171,9 +173,7 @@ def decode(
     return torch.stack((x - half_width, y - half_height, x + half_width, y + half_height), dim=-1)
 
 
-def normalize(
-    boxes: Float[Tensor, "*N 4"], image_size: tuple[int, int]
-) -> Float[Tensor, "*N 4"]:
+def normalize(boxes: Float[Tensor, "*N 4"], image_size: tuple[int, int]) -> Float[Tensor, "*N 4"]:
     """Express boxes as fractions of the image, 0…1.
 
     The notes divide by `(width - 1, height - 1)` and shift `x2, y2` by one pixel; here a box that

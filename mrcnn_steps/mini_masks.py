@@ -11,9 +11,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mrcnn_steps.boxes import check_boxes
+from mrcnn_steps.resample import resize_matrix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MiniMasks:
     """Masks, their mini-masks, and what the round trip saves and costs.
 
@@ -123,14 +124,6 @@ def _samples(start: Tensor, end: Tensor, count: int) -> tuple[Tensor, Tensor, Te
     )
 
 
-def _resize_matrix(count: int, target: int, like: Tensor) -> Tensor:
-    """The [target, count] weights that resize `count` values bilinearly, zero outside."""
-    centers = torch.arange(target, device=like.device) + 0.5
-    position = centers * (count / target) - 0.5
-    pixels = torch.arange(count, device=like.device)
-    return (1 - (position[:, None] - pixels).abs()).clamp(min=0)
-
-
 def shrink(
     masks: Bool[Tensor, "N H W"], boxes: Float[Tensor, "N 4"], size: tuple[int, int] = (56, 56)
 ) -> Bool[Tensor, "N h w"]:
@@ -202,8 +195,8 @@ def expand(
     soft = mini_masks.to(torch.float32)
     for mask, mini_mask, (x1, y1, x2, y2) in zip(masks, soft, whole.tolist(), strict=True):
         if x1 < x2 and y1 < y2:
-            down = _resize_matrix(height, y2 - y1, soft)
-            across = _resize_matrix(width, x2 - x1, soft)
+            down = resize_matrix(height, y2 - y1, soft)
+            across = resize_matrix(width, x2 - x1, soft)
             mask[y1:y2, x1:x2] = down @ mini_mask @ across.T > 0.5
     return masks
 

@@ -18,7 +18,7 @@ CROWD_IOU = 0.001
 PIECE = 8192
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Match:
     """Every anchor's label, before sampling.
 
@@ -36,7 +36,7 @@ class Match:
     forced: Bool[Tensor, "A"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RPNTargets:
     """What the RPN's two outputs should be for one image.
 

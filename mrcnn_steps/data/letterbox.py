@@ -17,13 +17,14 @@ class Letterbox:
     the whole photo lands exactly on the window.
 
     Attributes:
-        image: [3, size, size] the square, of the photo's dtype.
+        image: [3, size, size] the square, of the photo's dtype; where a network pads its input
+            to another shape, that.
         window: `(x1, y1, x2, y2)` where the photo lies in the square, in whole pixels, exclusive.
         scale: size / longer side of the photo: the ratio that both axes have before rounding.
         photo_size: `(height, width)` of the photo.
     """
 
-    image: Shaped[Tensor, "3 size size"]
+    image: Shaped[Tensor, "3 height width"]
     window: tuple[int, int, int, int]
     scale: float
     photo_size: tuple[int, int]
@@ -54,7 +55,7 @@ class Letterbox:
         photo, window, offset = self._frame(boxes)
         return (boxes - offset) * photo / window
 
-    def masks(self, masks: Bool[Tensor, "N H W"]) -> Bool[Tensor, "N size size"]:
+    def masks(self, masks: Bool[Tensor, "N H W"]) -> Bool[Tensor, "N height width"]:
         """Map masks of the photo into the square.
 
         Each pixel takes the value of the photo's pixel under its center: edges stay where they
@@ -72,12 +73,11 @@ class Letterbox:
         """
         _check_masks(masks, self.photo_size)
         x1, y1, x2, y2 = self.window
-        size = self.image.shape[-1]
-        square = masks.new_zeros((len(masks), size, size))
+        square = masks.new_zeros((len(masks), *self.image.shape[1:]))
         square[:, y1:y2, x1:x2] = _pick_centers(masks, (y2 - y1, x2 - x1))
         return square
 
-    def undo_masks(self, masks: Bool[Tensor, "N size size"]) -> Bool[Tensor, "N H W"]:
+    def undo_masks(self, masks: Bool[Tensor, "N height width"]) -> Bool[Tensor, "N H W"]:
         """Map masks of the square back into the photo.
 
         Args:
@@ -89,8 +89,8 @@ class Letterbox:
         Raises:
             ValueError: the masks do not have the square's size.
         """
-        size = self.image.shape[-1]
-        _check_masks(masks, (size, size))
+        height, width = self.image.shape[1:]
+        _check_masks(masks, (height, width))
         x1, y1, x2, y2 = self.window
         return _pick_centers(masks[:, y1:y2, x1:x2], self.photo_size)
 
