@@ -1,6 +1,7 @@
 """Letterboxing: into the square and back without losing a pixel's place."""
 
 import hypothesis.strategies as st
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -252,3 +253,12 @@ def test_masks_must_have_the_size_of_what_they_cover():
         boxed.masks(torch.zeros((1, 6, 5), dtype=torch.bool))
     with pytest.raises(ValueError, match=r"expected bool \[N, 16, 16\]"):
         boxed.undo_masks(torch.zeros((1, 15, 15), dtype=torch.bool))
+
+
+def test_photo_must_have_its_channels_first():
+    jaxtyping.config.update("jaxtyping_disable", True)  # or the annotation refuses it first
+    try:
+        with pytest.raises(ValueError, match=r"image: expected \[3, H, W\].* found \[4, 5, 3\]"):
+            letterbox(torch.zeros((4, 5, 3), dtype=torch.uint8))
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

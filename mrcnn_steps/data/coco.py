@@ -139,6 +139,21 @@ class CocoFolder:
         """
         return self.images / self._records[index]["file_name"]
 
+    def labels_present(self, index: int) -> frozenset[int]:
+        """Return the labels of the objects annotated in a photo, crowds left out.
+
+        Args:
+            index: which photo, in the order of the file.
+
+        Returns:
+            The labels, without opening the photo.
+        """
+        return frozenset(
+            self._label_of_id[each["category_id"]]
+            for each in self._objects[index]
+            if not each.get("iscrowd", 0)
+        )
+
     def labelled_labels(self, index: int) -> frozenset[int] | None:
         """Return the labels that are exhaustively annotated in a photo.
 
