@@ -1,0 +1,305 @@
+"""The viewer: a photo with boxes, masks, arrows, cells and points to zoom into, hover and pick.
+
+It knows nothing of Mask R-CNN. Everything is in pixels of the photo, `x2, y2` exclusive.
+
+    canvas = Canvas(photo, [BoxLayer("anchors", boxes, groups=[NEUTRAL, NEGATIVE, POSITIVE],
+                                     group_index=index, fields={"IoU": iou})])
+    canvas.observe(print, "selected")        # ("anchors", 4711) once the user clicked one
+    canvas.hidden = ["anchors/neutral"]
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets as t
+from PIL import Image
+
+from widgets import still
+from widgets.layers import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    NEGATIVE,
+    NEUTRAL,
+    OKABE_ITO,
+    ORANGE,
+    POSITIVE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    YELLOW,
+    ArrowLayer,
+    BoxLayer,
+    Category,
+    GridLayer,
+    Group,
+    Layer,
+    MaskLayer,
+    PointLayer,
+    as_numpy,
+    encode,
+    palette,
+)
+
+__all__ = [
+    "BLACK",
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "NEGATIVE",
+    "NEUTRAL",
+    "OKABE_ITO",
+    "ORANGE",
+    "POSITIVE",
+    "PURPLE",
+    "SKY",
+    "VERMILLION",
+    "YELLOW",
+    "ArrowLayer",
+    "BoxLayer",
+    "Canvas",
+    "Category",
+    "GridLayer",
+    "Group",
+    "Layer",
+    "MaskLayer",
+    "PointLayer",
+    "StaticView",
+    "palette",
+]
+
+MAX_LAYERS = 24
+# Longer sides are made smaller for the wire; coordinates stay those of the photo.
+MAX_SIDE = 2048
+# Up to this many pixels a photo travels without loss.
+LOSSLESS = 128 * 128
+
+
+class StaticView:
+    """Leaves a PNG beside the widget, for where no widget can run (GitHub, nbviewer, nbconvert).
+
+    Mix it into an ipywidgets class, first among the bases. JupyterLab shows the widget, and only
+    where it cannot, the picture.
+    """
+
+    canvas: Canvas
+
+    def to_png(self) -> bytes:
+        """The picture to leave: of the canvas, unless a class has more to show."""
+        return self.canvas.to_png()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        bundle = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**data, "image/png": base64.b64encode(self.to_png()).decode()}, metadata
+
+
+class Canvas(StaticView, anywidget.AnyWidget):
+    """A photo with layers.
+
+    Args:
+        photo: uint8 RGB, [3, H, W] or [H, W, 3], from numpy or torch.
+        layers: what lies on it, the first at the bottom.
+        **traits: any of the traits below.
+
+    Traits, synchronized both ways:
+        hidden: keys `layer` or `layer/group` of what is not shown.
+        thresholds: layer -> field -> [low, high]; rows outside are not shown. None: no bound.
+        selected: (layer, row) that the user picked, or None.
+        hovered: (layer, row) under the pointer, or None.
+        clicked: (x, y) of the last click on the photo, wherever it hit, or None.
+
+    Traits, from Python to the browser:
+        title: the line above the photo, and its name for screen readers.
+        view: (x1, y1, x2, y2), the part of the photo to move to; None: all of it.
+        max_height: of the photo on the screen, in CSS pixels.
+    """
+
+    _esm = Path(__file__).with_name("canvas.js")
+
+    _scene = t.Dict().tag(sync=True)
+    _photo = t.Bytes().tag(sync=True)
+    # A trait for each layer: only the layers that changed travel again.
+    vars().update({f"_layer_{i}": t.Bytes().tag(sync=True) for i in range(MAX_LAYERS)})
+
+    hidden = t.List(t.Unicode()).tag(sync=True)
+    thresholds = t.Dict().tag(sync=True)
+    selected = t.Tuple(t.Unicode(), t.Int(), default_value=None, allow_none=True).tag(sync=True)
+    hovered = t.Tuple(t.Unicode(), t.Int(), default_value=None, allow_none=True).tag(sync=True)
+    clicked = t.Tuple(t.Float(), t.Float(), default_value=None, allow_none=True).tag(sync=True)
+    title = t.Unicode("").tag(sync=True)
+    view = t.Tuple(
+        t.Float(), t.Float(), t.Float(), t.Float(), default_value=None, allow_none=True
+    ).tag(sync=True)
+    max_height = t.Int(560).tag(sync=True)
+
+    def __init__(self, photo: Any, layers: Sequence[Layer] = (), **traits: Any) -> None:
+        self._pixels = np.zeros((0, 0, 3), np.uint8)
+        self._layers: tuple[Layer, ...] = ()
+        self._encoded: dict[Layer, tuple[dict[str, Any], bytes]] = {}
+        state = self._state_of(_as_photo(photo), tuple(layers))
+        hidden = [*traits.pop("hidden", ()), *_hidden_at_first(self._layers, ())]
+        super().__init__(hidden=hidden, **state, **traits)
+
+    @property
+    def photo(self) -> np.ndarray:
+        """The photo, uint8 [H, W, 3]."""
+        return self._pixels
+
+    @photo.setter
+    def photo(self, photo: Any) -> None:
+        self.update(photo=photo)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """What lies on the photo, the first at the bottom."""
+        return self._layers
+
+    @layers.setter
+    def layers(self, layers: Sequence[Layer]) -> None:
+        self.update(layers=layers)
+
+    def __getitem__(self, name: str) -> Layer:
+        """The layer of that name."""
+        for layer in self._layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(f"no layer {name!r}; there are {[layer.name for layer in self._layers]}")
+
+    def put(self, *layers: Layer) -> None:
+        """Replaces the layers of the same names, and adds the others on top."""
+        fresh = {layer.name: layer for layer in layers}
+        kept = [fresh.pop(layer.name, layer) for layer in self._layers]
+        self.update(layers=[*kept, *fresh.values()])
+
+    def update(
+        self, photo: Any = None, layers: Sequence[Layer] | None = None, **traits: Any
+    ) -> None:
+        """Changes photo, layers and traits in one message, so that the browser paints once.
+
+        Only what differs from before travels. What the user zoomed to, hid and thresholded stays;
+        a selected row that is no more is let go.
+        """
+        before = self._layers
+        pixels = self._pixels if photo is None else _as_photo(photo)
+        state = self._state_of(pixels, before if layers is None else tuple(layers))
+        with self.hold_sync():
+            if not self._has(self.hovered):
+                self.set_trait("hovered", None)
+            if not self._has(self.selected):
+                self.set_trait("selected", None)
+            appeared = _hidden_at_first(self._layers, before)
+            self.hidden = [*self.hidden, *(key for key in appeared if key not in self.hidden)]
+            for name, value in {**state, **traits}.items():
+                setattr(self, name, value)
+
+    def shown(self, name: str) -> np.ndarray:
+        """Which rows of a layer are shown now, bool [N]."""
+        return self[name].shown(self.hidden, self.thresholds)
+
+    def to_png(self, width: int = 640) -> bytes:
+        """What the canvas shows, as a PNG: hidden groups, thresholds and selection included."""
+        image = still.picture(
+            self._pixels, self._layers, self.hidden, self.thresholds, self.selected, width
+        )
+        return still.png(image)
+
+    def export(self) -> dict[str, Any]:
+        """All that `mount(element, state)` of `canvas.js` needs to show this without a kernel.
+
+        The values are JSON; whoever writes them into HTML escapes `<`.
+        """
+        buffers = ["_photo", *(f"_layer_{i}" for i in range(len(self._layers)))]
+        state = {name: base64.b64encode(getattr(self, name)).decode() for name in buffers}
+        plain = ("_scene", "hidden", "thresholds", "selected", "title", "view", "max_height")
+        return state | {name: getattr(self, name) for name in plain}
+
+    def __repr__(self) -> str:
+        height, width = self._pixels.shape[:2]
+        layers = ", ".join(f"{layer.name} {len(layer):,}" for layer in self._layers)
+        return f"Canvas({width}×{height}; {layers})"
+
+    def _state_of(self, pixels: np.ndarray, layers: tuple[Layer, ...]) -> dict[str, Any]:
+        """Takes over photo and layers; returns the traits that describe them."""
+        names = [layer.name for layer in layers]
+        if len(set(names)) != len(names) or len(names) > MAX_LAYERS:
+            raise ValueError(
+                f"layers: expected at most {MAX_LAYERS} different names, found {names}"
+            )
+        height, width = pixels.shape[:2]
+        step = -(-max(height, width) // MAX_SIDE)
+        resized = step != -(-max(*self._pixels.shape[:2], 1) // MAX_SIDE)
+        known = {} if resized else self._encoded
+        self._encoded = {layer: known.get(layer) or encode(layer, step) for layer in layers}
+        state: dict[str, Any] = {}
+        if pixels is not self._pixels:
+            state["_photo"] = _compress(pixels, step)
+        about = [about for about, _ in self._encoded.values()]
+        state["_scene"] = {"width": width, "height": height, "step": step, "layers": about}
+        buffers = [buffer for _, buffer in self._encoded.values()]
+        buffers += [b""] * (MAX_LAYERS - len(layers))
+        state |= {f"_layer_{i}": buffer for i, buffer in enumerate(buffers)}
+        self._pixels, self._layers = pixels, layers
+        return state
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Takes over what the browser reports, but for picks in layers that have changed since."""
+        stale = [k for k in ("selected", "hovered") if not self._has(sync_data.get(k))]
+        super().set_state({k: v for k, v in sync_data.items() if k not in stale})
+
+    def _has(self, pick: tuple[str, int] | None) -> bool:
+        rows = {layer.name: len(layer) for layer in self._layers}
+        return pick is None or 0 <= pick[1] < rows.get(pick[0], 0)
+
+    @t.validate("selected", "hovered")
+    def _check_pick(self, proposal: Any) -> Any:
+        if not self._has(proposal.value):
+            raise t.TraitError(
+                f"{proposal.trait.name}: no such row {proposal.value}; "
+                f"there are {[(layer.name, len(layer)) for layer in self._layers]}"
+            )
+        return proposal.value
+
+
+def _hidden_at_first(layers: Sequence[Layer], before: Sequence[Layer]) -> list[str]:
+    """Keys of layers and groups that ask to start hidden and were not there before."""
+    known = {layer.name for layer in before}
+    fresh = [layer for layer in layers if layer.name not in known]
+    return [layer.name for layer in fresh if not layer.visible] + [
+        f"{layer.name}/{group.name}"
+        for layer in fresh
+        for group in layer.groups
+        if not group.visible
+    ]
+
+
+def _as_photo(photo: Any) -> np.ndarray:
+    pixels = as_numpy(photo)
+    if pixels.ndim == 3 and pixels.shape[0] == 3 and pixels.shape[2] != 3:
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
+        raise ValueError(
+            "photo: expected uint8 RGB of shape [3, H, W] or [H, W, 3], "
+            f"found {pixels.dtype} {pixels.shape}"
+        )
+    return np.ascontiguousarray(pixels)
+
+
+def _compress(pixels: np.ndarray, step: int) -> bytes:
+    image = Image.fromarray(pixels)
+    if step > 1:
+        image = image.reduce(step)
+    file = io.BytesIO()
+    if image.width * image.height <= LOSSLESS:
+        image.save(file, "PNG")
+    else:
+        image.save(file, "JPEG", quality=90, subsampling=0)
+    return file.getvalue()

@@ -1,0 +1,449 @@
+"""What the viewer can draw on a photo: boxes, masks, arrows, grid cells and points.
+
+Everything is in pixels of the photo. A layer is plain data, checked when it is made; it knows
+nothing of the widget that shows it. `encode` turns it into what travels to the browser.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Dash = Literal["solid", "dashed", "dotted"]
+
+# Okabe & Ito, "Color Universal Design" (2008): eight colors that people with any of the common
+# color vision deficiencies tell apart.
+BLACK = "#000000"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+GREEN = "#009E73"
+YELLOW = "#F0E442"
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+PURPLE = "#CC79A7"
+GREY = "#BBBBBB"
+OKABE_ITO = (SKY, ORANGE, GREEN, PURPLE, YELLOW, VERMILLION, BLUE)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of a layer that look alike, share a chip in the legend and are shown or hidden together.
+
+    Attributes:
+        name: text of the chip.
+        color: `#rrggbb`.
+        dash: how outlines are drawn, so that groups differ in more than hue.
+        visible: False: starts hidden.
+    """
+
+    name: str
+    color: str = SKY
+    dash: Dash = "solid"
+    visible: bool = True
+
+
+POSITIVE = Group("positive", SKY, "solid")
+NEGATIVE = Group("negative", VERMILLION, "dashed")
+NEUTRAL = Group("neutral", GREY, "dotted")
+
+
+def palette(count: int) -> list[str]:
+    """`count` colors, distinct for as long as the eye allows: Okabe-Ito, then golden-angle hues."""
+    extra = [_hue(0.61803 * i, 0.45 + 0.2 * (i % 3)) for i in range(count - len(OKABE_ITO))]
+    return [*OKABE_ITO, *extra][:count]
+
+
+def _hue(turn: float, lightness: float) -> str:
+    import colorsys
+
+    rgb = colorsys.hls_to_rgb(turn % 1, lightness, 0.75)
+    return "#" + "".join(f"{round(255 * c):02X}" for c in rgb)
+
+
+@dataclass(frozen=True)
+class Category:
+    """A field whose values are names: row i shows `names[index[i]]`.
+
+    Attributes:
+        index: int [N], a position in `names` for each row.
+        names: the texts. They are shown as text, whatever they contain.
+    """
+
+    index: Any
+    names: Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """What all layers have in common.
+
+    Attributes:
+        name: unique in a canvas; the key of `Canvas.hidden`, `thresholds` and `selected`.
+        groups: the kinds of rows, in drawing order (the last is drawn on top).
+        group_index: int [N], the group of each row; None: all rows are of the first.
+        colors: a color for each row, instead of its group's.
+        labels: a short text for each row, drawn beside it.
+        fields: name -> float [N] or `Category`; the lines of the hover card.
+        threshold: the field for which the legend offers a slider.
+        width: of outlines, in screen pixels.
+        visible: False: starts hidden.
+        pickable: False: the pointer ignores the layer.
+    """
+
+    name: str
+    _: KW_ONLY
+    groups: Sequence[Group] = ()
+    group_index: Any = None
+    colors: Sequence[str] | None = None
+    labels: Sequence[str] | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    threshold: str | None = None
+    width: float = 1.5
+    visible: bool = True
+    pickable: bool = True
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def _set(self, **values: Any) -> None:
+        for key, value in values.items():
+            object.__setattr__(self, key, value)
+
+    def _check_common(self) -> None:
+        """Turns what was given into arrays and refuses what does not fit the rows."""
+        if not self.name or "/" in self.name:
+            raise ValueError(f"layer name: expected text without '/', found {self.name!r}")
+        groups = tuple(self.groups) or (Group(self.name),)
+        index = np.zeros(len(self), np.uint8)
+        if self.group_index is not None:
+            given = as_numpy(self.group_index)
+            self._check_rows("group_index", given)
+            if given.size and not (given.min() >= 0 and given.max() < len(groups)):
+                raise ValueError(
+                    f"layer {self.name!r}, group_index: expected 0 to {len(groups) - 1}, "
+                    f"found {given.min()} to {given.max()}"
+                )
+            index = given.astype(np.uint8)
+        if len({group.name for group in groups}) != len(groups) or len(groups) > 256:
+            raise ValueError(f"layer {self.name!r}, groups: expected at most 256 different names")
+        fields = {name: self._field(name, values) for name, values in self.fields.items()}
+        for texts in ("colors", "labels"):
+            if getattr(self, texts) is not None:
+                self._check_rows(texts, getattr(self, texts))
+        if self.threshold is not None and self.threshold not in fields:
+            raise ValueError(
+                f"layer {self.name!r}, threshold: expected one of {sorted(fields)}, "
+                f"found {self.threshold!r}"
+            )
+        self._set(groups=groups, group_index=index, fields=fields)
+
+    def _check_rows(self, what: str, values: Any) -> None:
+        if len(values) != len(self):
+            raise ValueError(
+                f"layer {self.name!r}, {what}: expected {len(self)} rows, found {len(values)}"
+            )
+
+    def _field(self, name: str, values: Any) -> np.ndarray | Category:
+        if isinstance(values, Category):
+            index = as_numpy(values.index).astype(np.int32)
+            self._check_rows(f"field {name!r}", index)
+            if index.size and not (index.min() >= 0 and index.max() < len(values.names)):
+                raise ValueError(
+                    f"layer {self.name!r}, field {name!r}: expected an index below "
+                    f"{len(values.names)}, found {index.min()} to {index.max()}"
+                )
+            return Category(index, tuple(values.names))
+        array = as_numpy(values)
+        self._check_rows(f"field {name!r}", array)
+        if array.ndim != 1:
+            raise ValueError(
+                f"layer {self.name!r}, field {name!r}: expected one number for each row, "
+                f"found shape {array.shape}"
+            )
+        exact = np.issubdtype(array.dtype, np.integer) or array.dtype == bool
+        return array.astype(np.int32 if exact else np.float32)
+
+    def _finite(self, what: str, values: Any, columns: int) -> np.ndarray:
+        """`values` as float32 [N, columns], all of them numbers."""
+        array = as_numpy(values).astype(np.float32)
+        if array.size == 0:
+            array = array.reshape(-1, columns)
+        if array.ndim != 2 or array.shape[1] != columns:
+            raise ValueError(
+                f"layer {self.name!r}, {what}: expected shape [N, {columns}], found {array.shape}"
+            )
+        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        if bad.size:
+            raise ValueError(
+                f"layer {self.name!r}, {what}: expected finite numbers, "
+                f"found {array[bad[0]].tolist()} in row {bad[0]} ({bad.size} such rows)"
+            )
+        return array
+
+    def _boxes(self, what: str, values: Any) -> np.ndarray:
+        boxes = self._finite(what, values, 4)
+        bad = np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1))
+        if bad.size:
+            raise ValueError(
+                f"layer {self.name!r}, {what}: expected x1 <= x2 and y1 <= y2, "
+                f"found {boxes[bad[0]].tolist()} in row {bad[0]} ({bad.size} such rows)"
+            )
+        return boxes
+
+    def shown(self, hidden: Sequence[str], thresholds: Mapping[str, Any]) -> np.ndarray:
+        """Which rows are shown: neither hidden nor outside a threshold (bool [N])."""
+        if self.name in hidden:
+            return np.zeros(len(self), bool)
+        off = [f"{self.name}/{group.name}" in hidden for group in self.groups]
+        rows = ~np.array(off, bool)[self.group_index]
+        for name, (low, high) in thresholds.get(self.name, {}).items():
+            values = self.fields[name]
+            values = values.index if isinstance(values, Category) else values
+            if low is not None:
+                rows &= values >= low
+            if high is not None:
+                rows &= values <= high
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class BoxLayer(Layer):
+    """Boxes, drawn as outlines.
+
+    Attributes:
+        boxes: float [N, 4], (x1, y1, x2, y2) with x2, y2 exclusive.
+    """
+
+    boxes: Any
+
+    def __post_init__(self) -> None:
+        self._set(boxes=self._boxes("boxes", self.boxes))
+        self._check_common()
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskLayer(Layer):
+    """Masks, drawn as an outline and a translucent fill.
+
+    Each row is a grid of values that is stretched over a box: a full mask is cut to its box here,
+    a 56×56 mini-mask or a 28×28 soft mask brings its box along.
+
+    Attributes:
+        masks: [N, H, W] or a list of [h, w]; bool, or float in 0…1 for soft masks, whose values
+            turn into opacity.
+        boxes: float [N, 4], what each grid covers; None: every grid covers the whole photo.
+        opacity: of the fill.
+        outline: whether to draw the edge of a bool mask.
+    """
+
+    masks: Any
+    boxes: Any = None
+    _: KW_ONLY
+    opacity: float = 0.4
+    outline: bool = True
+    cropped: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        grids = [self._grid(i, as_numpy(mask)) for i, mask in enumerate(self.masks)]
+        if self.boxes is None:
+            cut = [_cut(grid) for grid in grids]
+            grids = [grid for grid, _ in cut]
+            boxes = np.array([box for _, box in cut], np.float32).reshape(-1, 4)
+        else:
+            boxes = self._boxes("boxes", self.boxes)
+        self._set(masks=tuple(grids), boxes=boxes, cropped=self.boxes is None)
+        self._check_rows("boxes", boxes)
+        self._check_common()
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def _grid(self, row: int, mask: np.ndarray) -> np.ndarray:
+        if mask.ndim != 2:
+            raise ValueError(
+                f"layer {self.name!r}, masks: expected [H, W] for each row, "
+                f"found shape {mask.shape} in row {row}"
+            )
+        if mask.dtype == bool:
+            return mask
+        if not (np.issubdtype(mask.dtype, np.floating) and (mask >= 0).all() and (mask <= 1).all()):
+            raise ValueError(
+                f"layer {self.name!r}, masks: expected bool, or float in 0 to 1, "
+                f"found {mask.dtype} in row {row}"
+            )
+        return np.round(mask * 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class ArrowLayer(Layer):
+    """Arrows from boxes to what they became: center to center, and the corners joined.
+
+    Attributes:
+        start: float [N, 4], the boxes before.
+        end: float [N, 4], the boxes after.
+    """
+
+    start: Any
+    end: Any
+
+    def __post_init__(self) -> None:
+        self._set(start=self._boxes("start", self.start), end=self._boxes("end", self.end))
+        self._check_rows("end", self.end)
+        self._check_common()
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+@dataclass(frozen=True, eq=False)
+class PointLayer(Layer):
+    """Points, such as anchor centers or the samples of RoIAlign.
+
+    Attributes:
+        points: float [N, 2], (x, y).
+        radius: in screen pixels.
+    """
+
+    points: Any
+    _: KW_ONLY
+    radius: float = 3
+
+    def __post_init__(self) -> None:
+        self._set(points=self._finite("points", self.points, 2))
+        self._check_common()
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+@dataclass(frozen=True, eq=False)
+class GridLayer(Layer):
+    """The cells of a feature map.
+
+    Attributes:
+        stride: (x, y), size of a cell in pixels of the photo.
+        shape: (rows, columns).
+        origin: (x, y) of the grid's top left corner.
+        cells: int [M, 2], (row, column) of cells to fill.
+    """
+
+    stride: tuple[float, float]
+    shape: tuple[int, int]
+    _: KW_ONLY
+    origin: tuple[float, float] = (0.0, 0.0)
+    cells: Any = ()
+
+    def __post_init__(self) -> None:
+        if min(self.stride) <= 0 or min(self.shape) < 0:
+            raise ValueError(
+                f"layer {self.name!r}: expected a positive stride and shape, "
+                f"found {self.stride} and {self.shape}"
+            )
+        self._set(cells=self._finite("cells", self.cells, 2), pickable=False)
+        self._check_common()
+
+    def __len__(self) -> int:
+        return int(self.shape[0] * self.shape[1])
+
+    def shown(self, hidden: Sequence[str], thresholds: Mapping[str, Any]) -> np.ndarray:
+        """A grid is shown as a whole or not at all."""
+        return np.full(1, self.name not in hidden)
+
+    def _check_common(self) -> None:
+        self._set(groups=tuple(self.groups) or (Group(self.name, "#FFFFFF"),))
+
+
+def as_numpy(values: Any) -> np.ndarray:
+    """An array of what numpy or torch holds, wherever it lies."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+    return np.asarray(values)
+
+
+def _cut(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """A full mask as its tight crop and that crop's box; an empty mask has a zero box."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        return mask[:0, :0], (0, 0, 0, 0)
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    return mask[top:bottom, left:right], (left, top, right, bottom)
+
+
+def encode(layer: Layer, mask_step: int = 1) -> tuple[dict[str, Any], bytes]:
+    """A layer as it travels: a description that is JSON, and one compressed buffer of its arrays.
+
+    Args:
+        layer: what to send.
+        mask_step: sends every `mask_step`-th pixel of masks (a photo that was made smaller for
+            the wire needs no more).
+
+    Returns:
+        The description; its `arrays` maps a name to (offset in bytes, count, type). And the buffer.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    about: dict[str, Any] = {
+        "kind": type(layer).__name__.removesuffix("Layer").lower(),
+        "name": layer.name,
+        "rows": len(layer),
+        "groups": [{"name": g.name, "color": g.color, "dash": g.dash} for g in layer.groups],
+        "width": layer.width,
+        "pickable": layer.pickable,
+        "threshold": layer.threshold,
+        "labels": None if layer.labels is None else [str(text) for text in layer.labels],
+        "colors": None if layer.colors is None else list(layer.colors),
+    }
+    if isinstance(layer, GridLayer):
+        about |= {"stride": layer.stride, "shape": layer.shape, "origin": layer.origin}
+        arrays["cells"] = layer.cells.T
+    else:
+        arrays["group"] = layer.group_index
+        about["fields"] = []
+        for name, values in layer.fields.items():
+            named = isinstance(values, Category)
+            about["fields"].append({"name": name, "names": values.names if named else None})
+            arrays[f"field {name}"] = values.index if named else values
+    match layer:
+        # Column by column: the browser reads x1, y1, x2 and y2 as four arrays, and neighbors in
+        # a column resemble each other, which compresses better.
+        case BoxLayer():
+            arrays["boxes"] = layer.boxes.T
+        case ArrowLayer():
+            arrays["start"], arrays["end"] = layer.start.T, layer.end.T
+        case PointLayer():
+            arrays["points"], about["radius"] = layer.points.T, layer.radius
+        case MaskLayer():
+            about |= {"opacity": layer.opacity, "outline": layer.outline}
+            # A grid with a box of its own is no crop of the photo and keeps its resolution.
+            step = mask_step if layer.cropped else 1
+            grids = [grid[::step, ::step] for grid in layer.masks]
+            about["grids"] = [[*grid.shape, grid.dtype == bool] for grid in grids]
+            packed = [np.packbits(g) if g.dtype == bool else g.ravel() for g in grids]
+            boxes = layer.boxes.copy()
+            if layer.cropped and grids:
+                boxes[:, 2:] = boxes[:, :2] + [
+                    [step * g.shape[1], step * g.shape[0]] for g in grids
+                ]
+            arrays["boxes"] = boxes.T
+            arrays["masks"] = np.concatenate([*packed, np.zeros(0, np.uint8)])
+    about["arrays"], raw = _lay_out(arrays)
+    return about, zlib.compress(raw, 1)
+
+
+def _lay_out(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], bytes]:
+    """Arrays one after the other, each on a multiple of four bytes as typed arrays ask for."""
+    places: dict[str, Any] = {}
+    parts: list[bytes] = []
+    offset = 0
+    for name, array in arrays.items():
+        raw = np.ascontiguousarray(array).tobytes()
+        places[name] = [offset, array.size, array.dtype.name]
+        parts += [raw, bytes(-len(raw) % 4)]
+        offset += len(raw) + -len(raw) % 4
+    return places, b"".join(parts)
