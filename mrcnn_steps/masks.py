@@ -55,8 +55,12 @@ def mask_targets(
     framed = (
         rois if full else _into_frame(rois, gt_boxes[gt_index], (masks.shape[1], masks.shape[2]))
     )
-    indexed = torch.cat((gt_index[:, None].to(framed), framed), dim=1)
-    targets = roi_align(masks[:, None].to(framed), indexed, size, spatial_scale=1.0)[:, 0]
+    targets = rois.new_zeros((len(rois), size, size))
+    # Object by object: all masks in floating point at once would cost four times their memory.
+    for index in gt_index.unique().tolist():
+        rows = (gt_index == index).nonzero().flatten()
+        picture = masks[index].to(framed)[None, None]
+        targets[rows] = roi_align(picture, [framed[rows]], size, spatial_scale=1.0)[:, 0]
     return targets if full else (targets > 0.5).to(targets)
 
 
