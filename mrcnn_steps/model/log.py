@@ -1,0 +1,74 @@
+"""The log of a training run: a CSV file and a picture of the losses."""
+
+import csv
+from pathlib import Path
+
+from mrcnn_steps.model.checkpoint import write_atomically
+
+EVERY = 20
+
+
+class Log:
+    """Means of the losses over every `EVERY` steps.
+
+    Args:
+        folder: Where `log.csv` and `loss.png` are written.
+        step: Steps done before; later lines of an earlier log are dropped.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        self.folder = folder
+        self.rows: list[dict[str, float]] = []
+        self.pending: list[dict[str, float]] = []
+        if step and (folder / "log.csv").is_file():
+            with open(folder / "log.csv", newline="") as file:
+                rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+            self.rows = [row for row in rows if row["step"] <= step]
+
+    def add(self, step: int, seconds: float, lr: float, losses: dict[str, float]) -> None:
+        """Note the losses of a step."""
+        self.pending.append({"step": step, "seconds": seconds, "lr": lr} | losses)
+        if step % EVERY == 0:
+            self._close()
+
+    def _close(self) -> None:
+        last, count = self.pending[-1], len(self.pending)
+        means = {name: sum(row[name] for row in self.pending) / count for name in last}
+        self.rows.append(means | {"step": last["step"], "seconds": last["seconds"]})
+        self.pending = []
+
+    @property
+    def latest(self) -> dict[str, str]:
+        """The newest losses, for a progress bar."""
+        row = self.pending[-1] if self.pending else self.rows[-1]
+        short = {name.removeprefix("loss_"): value for name, value in row.items()}
+        return {n: f"{v:.3g}" for n, v in short.items() if n not in ("step", "seconds")}
+
+    def write(self) -> None:
+        """Write both files; steps since the last full line come with the next."""
+        if not self.rows:
+            return
+
+        def write_csv(path: Path) -> None:
+            with open(path, "w", newline="") as file:
+                writer = csv.DictWriter(file, list(self.rows[0]))
+                writer.writeheader()
+                writer.writerows(self.rows)
+
+        write_atomically(self.folder / "log.csv", write_csv)
+        write_atomically(self.folder / "loss.png", self._plot)
+
+    def _plot(self, path: Path) -> None:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        axes = figure.subplots()
+        steps = [row["step"] for row in self.rows]
+        for name in self.rows[0]:
+            if name.startswith("loss_"):
+                label = name.removeprefix("loss_").replace("_", " ")
+                axes.plot(steps, [row[name] for row in self.rows], label=label)
+        axes.set(xlabel="step", ylabel="loss", yscale="log")
+        axes.grid(alpha=0.3)
+        axes.legend()
+        figure.savefig(path, format="png", dpi=120)
