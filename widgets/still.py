@@ -145,7 +145,7 @@ def _draw_density(image: Image.Image, boxes: np.ndarray, color: str) -> None:
     down = _runs(x1, y1, y2, (width, height)) + _runs(x2, y1, y2, (width, height))
     counts = across + down.T
     usual = counts[counts > 0].mean() if counts.any() else 1.0
-    alpha = 0.75 * (1 - np.exp(-counts / max(0.8, 0.7 * usual)))
+    alpha = 0.65 * (1 - np.exp(-counts / max(0.6, 1.1 * usual)))
     ink = Image.new("RGB", image.size, color)
     image.paste(ink, mask=Image.fromarray(np.round(alpha * 255).astype(np.uint8)))
 
