@@ -1,0 +1,397 @@
+"""What the explorers share: controls above a canvas, numbers beside it, settings as traits.
+
+An explorer shows one stage of a Mask R-CNN on one photo. Each is a subclass of `Explorer`:
+
+    class ThresholdExplorer(Explorer):
+        least = t.Float(0.5, min=0.0, max=1.0, help="Boxes below this score are not drawn.")
+
+        def __init__(self, source, **settings):
+            self.trace = as_trace(source)             # a Trace, a Sample or a bundled photo's name
+            photo = self.trace.letterbox.image
+            super().__init__(Canvas(photo, title=title("Scores", photo)), **settings)
+            self.numbers = Readout("Counts")
+            self.arrange([self.control("least", "score ≥")], [self.numbers])
+            self.observe(self._recompute, ["least"])    # after the settings are in, before …
+            self._recompute()                           # … everything is drawn once
+
+        def _recompute(self, change=None):
+            kept = self.trace.proposals.scores >= self.least
+            self.draw(BoxLayer("proposals", self.trace.proposals.boxes[kept]))
+            self.numbers.show([("kept", f"{int(kept.sum()):,}")])
+
+A *setting* is a trait with bounds and a `help` sentence, which becomes the tooltip of its control.
+`control` links the two both ways: the explorer is driven by `explorer.least = 0.8` as by the mouse,
+and a value out of bounds is refused with a `TraitError`. What an explorer shows is readable: its
+results are attributes, its layers are `explorer.canvas["proposals"]`.
+
+`draw` replaces layers by name. Give back the same layer object for what did not change, or leave
+it out: then it does not travel again. Keep the set of layers the same (an empty layer rather than
+none), so that what the user hid stays hidden. `pin` keeps a layer on top, such as an object that is
+followed through all stages. `settings` is what has to be passed to build the same explorer on
+another photo.
+
+Text from data reaches the page through `Readout`, `Canvas` or the options of a control, which never
+read it as HTML.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+import traitlets as t
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from mrcnn_steps.anchors import Anchors
+from mrcnn_steps.data import Letterbox, Sample, letterbox, sample
+from mrcnn_steps.model import load_model
+from mrcnn_steps.trace import Trace, trace
+from widgets import still
+from widgets.canvas import YELLOW, BoxLayer, Canvas, Group, StaticView
+
+# Side of the square that a photo is fitted into where no model decides.
+SIDE = 1024
+SIDE_PANEL = "290px"
+
+Source = Trace | Sample | str
+
+
+@cache
+def _tiny() -> Any:
+    return load_model("tiny")
+
+
+def as_trace(source: Source) -> Trace:
+    """The trace itself, or a new one of the bundled model on a sample or a bundled photo."""
+    if isinstance(source, Trace):
+        return source
+    return trace(_tiny(), _as_sample(source))
+
+
+def _as_sample(source: Sample | str) -> Sample:
+    if isinstance(source, Sample):
+        return source
+    if isinstance(source, str):
+        return sample(source)
+    raise TypeError(
+        f"source: expected a Trace, a Sample or the name of a bundled photo, "
+        f"found {type(source).__name__}"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A photo as the network sees it, with its objects: all that the stages before the RPN need.
+
+    Boxes are in pixels of the network's input.
+
+    Attributes:
+        letterbox: the network's input as a picture.
+        boxes: float [G, 4], the annotated objects; neither crowds nor empty masks are among them.
+        names: the class of each object.
+        crowd_boxes: float [K, 4], boxes around crowds.
+        anchors: the model's own; None without a model.
+        trace: what it was taken from, or None.
+    """
+
+    letterbox: Letterbox
+    boxes: Tensor
+    names: tuple[str, ...]
+    crowd_boxes: Tensor
+    anchors: Anchors | None
+    trace: Trace | None
+    _sample: Sample | None
+    _rows: Tensor
+
+    @property
+    def photo(self) -> Tensor:
+        """uint8 [3, H, W], the network's input."""
+        return self.letterbox.image
+
+    def mask(self, row: int) -> Tensor:
+        """The mask of one object, bool [H, W] of the network's input."""
+        if self.trace is not None and self.trace.ground_truth is not None:
+            return self.trace.ground_truth.masks[row]
+        assert self._sample is not None
+        # One at a time: a photo of 300 objects would need hundreds of megabytes.
+        return self.letterbox.masks(self._sample.masks[self._rows[row]][None])[0]
+
+
+def scene(source: Source) -> Scene:
+    """What there is to see before any network runs; a sample or a photo's name needs no model."""
+    if isinstance(source, Trace):
+        truth, device = source.ground_truth, source.image.device
+        nothing = torch.zeros((0, 4), device=device)
+        return Scene(
+            letterbox=source.letterbox,
+            boxes=nothing if truth is None else truth.boxes,
+            names=()
+            if truth is None
+            else tuple(source.class_names[label] for label in truth.labels.tolist()),
+            crowd_boxes=nothing if truth is None else truth.crowd_boxes,
+            anchors=source.anchors,
+            trace=source,
+            _sample=source.sample,
+            _rows=torch.zeros(0, dtype=torch.int64) if truth is None else truth.objects,
+        )
+    photo = _as_sample(source)
+    box = letterbox(photo.image, SIDE)
+    filled = photo.masks.flatten(1).any(dim=1)
+    rows = (~photo.crowd & filled).nonzero().flatten()
+    return Scene(
+        letterbox=box,
+        boxes=box.boxes(photo.boxes[rows]),
+        names=tuple(photo.class_names[label] for label in photo.labels[rows].tolist()),
+        crowd_boxes=box.boxes(photo.boxes[photo.crowd & filled]),
+        anchors=None,
+        trace=None,
+        _sample=photo,
+        _rows=rows,
+    )
+
+
+def title(stage: str, photo: Tensor) -> str:
+    """The line above a canvas that shows the network's input."""
+    height, width = photo.shape[1:]
+    return f"{stage} · pixels of the network's input, {width} × {height}"
+
+
+def objects_layer(boxes: Tensor, names: Sequence[str], **options: Any) -> BoxLayer:
+    """The annotated objects, looking the same in every explorer."""
+    groups = [Group("objects", YELLOW, "solid")]
+    labels = [f"{row} {name}" for row, name in enumerate(names)]
+    return BoxLayer("objects", boxes, groups=groups, labels=labels, **{"width": 2, **options})
+
+
+def object_options(names: Sequence[str]) -> list[tuple[str, int]]:
+    """The objects for a drop-down list: what to show, and the row."""
+    return [(f"{row} · {name}", row) for row, name in enumerate(names)]
+
+
+class Readout(widgets.HTML):
+    """A small table of numbers that changes without moving what is around it.
+
+    Args:
+        heading: the line above the table.
+        lines: how many rows to keep room for; more of them scroll.
+    """
+
+    def __init__(self, heading: str, lines: int = 4) -> None:
+        self.heading, self.lines = heading, lines
+        self.rows: list[tuple[str, ...]] = []
+        super().__init__(layout=widgets.Layout(width="auto", margin="0 0 10px 0"))
+        self.show([])
+
+    def show(
+        self,
+        rows: Sequence[Sequence[str]],
+        header: Sequence[str] = (),
+        marked: int | None = None,
+    ) -> None:
+        """Replaces the table.
+
+        Args:
+            rows: texts; the first column is aligned left, the others right.
+            header: a text for each column.
+            marked: the row to emphasize.
+        """
+        self.rows = [
+            tuple(str(text) for text in row) for row in (*([header] if header else ()), *rows)
+        ]
+        lines = []
+        for place, row in enumerate(self.rows):
+            is_header = bool(header) and place == 0
+            look = "color: var(--jp-ui-font-color2, #666);" if is_header else ""
+            if marked is not None and place == marked + bool(header):
+                look = "font-weight: 700; background: rgba(86, 180, 233, .22);"
+            cells = "".join(
+                f'<td style="padding: 0 6px; text-align: {"right" if column else "left"}; '
+                f'overflow-wrap: anywhere;">{html.escape(text)}</td>'
+                for column, text in enumerate(row)
+            )
+            lines.append(f'<tr style="background: none; {look}">{cells}</tr>')
+        height = 19 * self.lines
+        self.value = (
+            '<div style="line-height: 19px; font-size: 12px; font-variant-numeric: tabular-nums; '
+            'color: var(--jp-ui-font-color1, inherit);">'
+            f'<div style="font-weight: 600; padding: 0 6px;">{html.escape(self.heading)}</div>'
+            f'<div style="height: {height}px; overflow-y: auto;">'
+            f'<table style="width: 100%; border-collapse: collapse;">{"".join(lines)}</table>'
+            "</div></div>"
+        )
+
+
+class Explorer(StaticView, widgets.VBox):
+    """Controls, a canvas, and numbers beside it; see the module's text.
+
+    Args:
+        canvas: what the stage is shown on.
+        **settings: initial values of the subclass's traits.
+    """
+
+    def __init__(self, canvas: Canvas, **settings: Any) -> None:
+        unknown = sorted(set(settings) - set(self.trait_names()))
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no setting {unknown}")
+        self.canvas = canvas
+        self._drawn = {layer.name: layer for layer in canvas.layers}
+        self._pinned: tuple[Any, ...] = ()
+        self._controlled: list[str] = []
+        self._side: Sequence[widgets.Widget] = ()
+        super().__init__(**settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the controls stand on: pass it on to show another photo in the same way."""
+        return {name: getattr(self, name) for name in self._controlled}
+
+    def control(
+        self, name: str, label: str, kind: type[widgets.Widget] | None = None, **options: Any
+    ) -> Any:
+        """A control for a setting, linked with it both ways.
+
+        Args:
+            name: of the trait; its bounds and `help` become those of the control.
+            label: the text before the control.
+            kind: the widget; without it a slider for a number, a check box for a bool, a drop-down
+                list for the rest.
+            **options: of the widget, such as `step`, `options` or `width`.
+        """
+        trait = self.traits()[name]
+        numbers = {t.Int: widgets.IntSlider, t.Float: widgets.FloatSlider}
+        kind = kind or (
+            widgets.Checkbox
+            if isinstance(trait, t.Bool)
+            else next((w for n, w in numbers.items() if isinstance(trait, n)), widgets.Dropdown)
+        )
+        if kind in numbers.values():
+            bounds = {end: getattr(trait, end) for end in ("min", "max")}
+            step = {"step": 0.01, "readout_format": ".2f"} if kind is widgets.FloatSlider else {}
+            options = {**bounds, **step, **options}
+        if isinstance(trait, t.Enum) and "options" not in options:
+            options["options"] = list(trait.values or ())
+        widget = kind(
+            value=getattr(self, name),
+            description=label,
+            tooltip=trait.help,
+            layout=widgets.Layout(width=options.pop("width", "285px")),
+            **options,
+        )
+        if hasattr(widget.style, "description_width"):
+            widget.style.description_width = "initial"
+        t.link((self, name), (widget, "value"))
+        self._controlled.append(name)
+        return widget
+
+    def arrange(
+        self, controls: Sequence[widgets.Widget], side: Sequence[widgets.Widget] = ()
+    ) -> None:
+        """Lays out the explorer: controls in rows above the canvas, `side` to its right."""
+        self._side = side
+        row = widgets.HBox(
+            list(controls),
+            layout=widgets.Layout(flex_flow="row wrap", grid_gap="0 14px", overflow="hidden"),
+        )
+        self.canvas.layout = widgets.Layout(flex="1 1 420px", min_width="0")
+        panel = widgets.VBox(
+            list(side), layout=widgets.Layout(flex=f"0 1 {SIDE_PANEL}", min_width="0")
+        )
+        stage = widgets.HBox(
+            [self.canvas, panel] if side else [self.canvas],
+            layout=widgets.Layout(flex_flow="row wrap", grid_gap="0 14px"),
+        )
+        self.children = [row, stage]
+
+    def draw(self, *layers: Any, **changes: Any) -> None:
+        """Replaces the layers of the same names, in one message; others keep their place.
+
+        Args:
+            *layers: new ones go on top of what the explorer drew before.
+            **changes: `photo`, or traits of the canvas.
+        """
+        self._drawn |= {layer.name: layer for layer in layers}
+        self.canvas.update(layers=[*self._drawn.values(), *self._pinned], **changes)
+
+    def pin(self, *layers: Any) -> None:
+        """Keeps these layers on top of whatever the explorer draws; without any, lets go."""
+        self._pinned = layers
+        self.draw()
+
+    def close(self) -> None:
+        """Frees the explorer with everything in it."""
+        for widget in _descendants(self):
+            widget.close()
+        super().close()
+
+    def to_png(self) -> bytes:
+        """The canvas under its title, with the numbers beside it."""
+        canvas = self.canvas
+        shown = still.picture(
+            canvas.photo, canvas.layers, canvas.hidden, canvas.thresholds, canvas.selected, 560
+        )
+        return still.png(_page(canvas.title, shown, self._side_pictures()))
+
+    def _side_pictures(self) -> list[Image.Image]:
+        """What the panel beside the canvas becomes in the PNG; an explorer may add pictures."""
+        return [_picture(item) for item in self._side if isinstance(item, Readout) and item.rows]
+
+
+def _descendants(widget: widgets.Widget) -> list[widgets.Widget]:
+    inner: list[widgets.Widget] = []
+    for child in getattr(widget, "children", ()):
+        inner += [*_descendants(child), child]
+    styles = (getattr(widget, name, None) for name in ("layout", "style"))
+    return [*inner, *(style for style in styles if isinstance(style, widgets.Widget))]
+
+
+def _picture(readout: Readout, width: int = 270) -> Image.Image:
+    """A readout's table as a picture."""
+    font = ImageFont.load_default(12)
+    # The lines that the page would show without scrolling, and a few more.
+    rows = readout.rows[: max(readout.lines, 12)]
+    image = Image.new("RGB", (width, 18 * (len(rows) + 1) + 8), still.PAPER)
+    pen = ImageDraw.Draw(image)
+    pen.text((0, 9), readout.heading, "#000000", ImageFont.load_default(13), anchor="lm")
+    columns = max(len(row) for row in rows)
+    wide = [max(font.getlength(row[c]) for row in rows if c < len(row)) for c in range(columns)]
+    for line, row in enumerate(rows, start=1):
+        right = float(width)
+        for column in range(len(row) - 1, 0, -1):
+            pen.text((right, 18 * line + 9), row[column], still.INK, font, anchor="rm")
+            right -= wide[column] + 10
+        text = row[0]
+        while text and font.getlength(text) > right:
+            text = text[:-1]
+        pen.text((0, 18 * line + 9), text, still.INK, font, anchor="lm")
+    return image
+
+
+def _page(title: str, main: Image.Image, side: Sequence[Image.Image]) -> Image.Image:
+    """A title above a picture, others in a column beside it."""
+    gap, top = 16, 26
+    width = main.width + (gap + max(image.width for image in side) if side else 0)
+    height = top + max(main.height, sum(image.height + 10 for image in side))
+    page = Image.new("RGB", (width, height), still.PAPER)
+    font = ImageFont.load_default(14)
+    ImageDraw.Draw(page).text((2, top / 2), title, "#000000", font, anchor="lm")
+    page.paste(main, (0, top))
+    y = top
+    for image in side:
+        page.paste(image, (main.width + gap, y))
+        y += image.height + 10
+    return page
+
+
+def as_boxes(boxes: Tensor) -> np.ndarray:
+    """Boxes as a layer takes them: float32 numpy, finite, x1 <= x2 and y1 <= y2."""
+    rows = boxes.detach().cpu().float().numpy().reshape(-1, 4)
+    # An untrained network moves anchors by any amount; the canvas needs no more than this.
+    rows = np.nan_to_num(rows, nan=0.0, posinf=1e6, neginf=-1e6).clip(-1e6, 1e6)
+    return np.concatenate([rows[:, :2], np.maximum(rows[:, 2:], rows[:, :2])], axis=1)
