@@ -3,7 +3,8 @@
 // One module for two homes: `render` for a Jupyter front end (anywidget), `mount` for a plain page.
 // It knows nothing of what the layers mean. Text from data only ever becomes `textContent`.
 
-const DENSE = 1500; // above this many rows in view, a group is shaded by density instead of stroked
+const DENSE = 600; // above this many rows in view, a group is shaded by density instead of stroked
+const CROWDED = 200; // above this many, their lines are thin and translucent
 const MAX_LABELS = 250;
 const MAX_ZOOM = 64; // screen pixels for a pixel of the photo
 const DASHES = { solid: [1, 1], dashed: [7, 11], dotted: [2, 5] }; // drawn, and repeated after: CSS pixels
@@ -332,19 +333,20 @@ class BoxRaster {
   }
 
   *outline(layer, rows, dash, t, dpr) {
-    const width = Math.max(1, Math.round(layer.width * dpr));
-    // A dark rim keeps thin lines readable on a light photo.
-    if (rows.length <= 400) yield* this.lines(layer, rows, dash, t, dpr, width, Math.ceil(dpr * 0.6));
-    yield* this.lines(layer, rows, dash, t, dpr, width, 0);
+    const crowded = rows.length > CROWDED;
+    const width = Math.max(1, Math.round((crowded ? 1 : layer.width) * dpr));
+    // A dark rim keeps thin lines readable on a light photo; a crowd lets the photo shine through.
+    if (!crowded) yield* this.lines(layer, rows, dash, t, dpr, width, Math.ceil(dpr * 0.6), 112);
+    yield* this.lines(layer, rows, dash, t, dpr, width, 0, crowded ? 170 : 255);
     this.dirty = true;
   }
 
-  *lines(layer, rows, dash, t, dpr, width, rim) {
+  *lines(layer, rows, dash, t, dpr, width, rim, alpha) {
     const [on, period] = DASHES[dash].map((length) => Math.round(length * dpr));
     for (let k = 0; k < rows.length; k++) {
       if ((k & 63) === 63) yield;
       const [r, g, b] = rgb(colorOf(layer, rows[k]));
-      const ink = rim ? 0x70000000 : (255 << 24) | (b << 16) | (g << 8) | r;
+      const ink = (alpha << 24) | (rim ? 0 : (b << 16) | (g << 8) | r);
       const [x1, y1, x2, y2] = deviceBox(layer.box, rows[k], t);
       const thick = width + 2 * rim;
       const right = Math.max(x2, x1 + width), bottom = Math.max(y2, y1 + width);
