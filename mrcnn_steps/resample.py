@@ -20,6 +20,6 @@ def resize_matrix(count: int, target: int, like: Tensor) -> Float[Tensor, "targe
         [target, count], each row adding up to 1, or less at the ends.
     """
     centers = torch.arange(target, dtype=like.dtype, device=like.device) + 0.5
-    position = centers * (count / target) - 0.5
+    position = centers * (count / max(target, 1)) - 0.5
     pixels = torch.arange(count, dtype=like.dtype, device=like.device)
     return (1 - (position[:, None] - pixels).abs()).clamp(min=0)

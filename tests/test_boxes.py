@@ -34,7 +34,7 @@ def box_pairs(draw):
 
 
 def test_encode_by_hand():
-    """Half a width to the right, half a height down, as wide, twice as high (Faster R-CNN eq. 2)."""
+    """Half a width to the right, half a height down, as wide, twice as high."""
     box = torch.tensor([[5.0, 0.0, 15.0, 40.0]])
     expected = torch.tensor([[0.5, 0.5, 0.0, math.log(2)]])
     torch.testing.assert_close(encode(box, ONE), expected)
