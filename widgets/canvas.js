@@ -64,7 +64,7 @@ body[data-jp-theme-light="false"] .mrv, body.vscode-dark .mrv {
 .mrv-tools button:hover { background: var(--mrv-line); }
 .mrv-tools button:focus-visible { outline-offset: -2px; }
 .mrv-card {
-  position: absolute; top: 0; left: 0; max-width: 260px; padding: 7px 10px 8px; z-index: 2;
+  position: absolute; top: 0; left: 0; width: max-content; max-width: 280px; padding: 7px 10px 8px;
   border-radius: 6px; background: var(--mrv-card); pointer-events: none;
   box-shadow: 0 0 0 1px var(--mrv-line), 0 4px 16px rgba(0, 0, 0, .22);
 }
@@ -72,11 +72,11 @@ body[data-jp-theme-light="false"] .mrv, body.vscode-dark .mrv {
 .mrv-card-head { display: flex; align-items: center; gap: 6px; font-weight: 600; }
 .mrv-card-head span { overflow-wrap: anywhere; }
 .mrv-card dl {
-  display: grid; grid-template-columns: auto 1fr; gap: 0 12px; margin: 4px 0 0;
+  display: grid; grid-template-columns: auto 1fr; gap: 0 12px; margin: 4px 0 0; padding: 0;
   font-variant-numeric: tabular-nums;
 }
 .mrv-card dt { color: var(--mrv-soft); font-weight: 400; }
-.mrv-card dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
+.mrv-card dd { margin: 0; padding: 0; text-align: right; overflow-wrap: anywhere; }
 .mrv-card-foot { margin-top: 5px; color: var(--mrv-soft); font-size: 11px; }
 .mrv-card-foot:empty { display: none; }
 .mrv-legend {
@@ -384,6 +384,7 @@ class BoxRaster {
       const i = rows[k];
       const fx1 = bx1[i] * s + ox, fy1 = by1[i] * s + oy;
       const fx2 = bx2[i] * s + ox - 1, fy2 = by2[i] * s + oy - 1;
+      if (fx2 < -0.5 || fy2 < -0.5) continue; // ends before the canvas begins
       const x1 = fx1 < 0 ? 0 : (fx1 + 0.5) | 0;
       const y1 = fy1 < 0 ? 0 : (fy1 + 0.5) | 0;
       const x2 = fx2 >= w - 1 ? w - 1 : (fx2 + 0.5) | 0;
@@ -407,14 +408,14 @@ class BoxRaster {
       }
     }
     yield;
-    yield* this.fill(color, yield* this.sum());
+    yield* this.fill(color, ...(yield* this.sum()));
     this.dirty = true;
   }
 
-  /** Turns ends of edges into counts, in place; returns the mean count of a pixel that has any. */
+  /** Turns ends of edges into counts, in place; returns the mean of those above 0 and the most. */
   *sum() {
     const { across, down, w, h } = this;
-    let total = 0, pixels = 0;
+    let total = 0, pixels = 0, most = 0;
     for (let y = 0; y < h; y++) {
       if ((y & 63) === 63) yield;
       const a = y * (w + 1), d = y * w;
@@ -428,17 +429,18 @@ class BoxRaster {
         if (count > 0) {
           total += count;
           pixels++;
+          if (count > most) most = count;
         }
       }
     }
-    return pixels ? total / pixels : 1;
+    return [pixels ? total / pixels : 1, most];
   }
 
   /** Lays a color over the pixels that have a count, and clears the counts. */
-  *fill(color, usual) {
+  *fill(color, usual, most) {
     const { across, down, pixels, w, h } = this;
-    const opacity = new Uint8Array(256);
-    for (let count = 1; count < 256; count++) {
+    const opacity = new Uint8Array(most + 1);
+    for (let count = 1; count <= most; count++) {
       opacity[count] = 255 * 0.65 * (1 - Math.exp(-count / Math.max(0.6, 1.1 * usual)));
     }
     const [r, g, b] = rgb(color);
@@ -449,7 +451,7 @@ class BoxRaster {
       for (let x = 0; x < w; x++) {
         const count = across[a + x];
         if (count <= 0) continue;
-        const alpha = opacity[count > 255 ? 255 : count];
+        const alpha = opacity[count];
         const under = pixels[p + x];
         if (under === 0) {
           pixels[p + x] = (alpha << 24) | ink;
@@ -457,8 +459,8 @@ class BoxRaster {
         }
         // Over another group: the colors mix, the more opaque of both decides the opacity.
         const ur = under & 255, ug = (under >> 8) & 255, ub = (under >> 16) & 255;
-        const most = Math.max(alpha, under >>> 24);
-        pixels[p + x] = (most << 24) |
+        const above = Math.max(alpha, under >>> 24);
+        pixels[p + x] = (above << 24) |
           ((ub + (((b - ub) * alpha) >> 8)) << 16) |
           ((ug + (((g - ug) * alpha) >> 8)) << 8) |
           (ur + (((r - ur) * alpha) >> 8));
@@ -482,16 +484,14 @@ function* paintMasks(ctx, layer, t, dpr) {
   for (const row of lists.flat().sort((a, b) => a - b)) {
     const mask = layer.masks[row];
     if (!mask.values.length) continue;
-    const [x1, y1, x2, y2] = layer.box.map((column) => column[row]);
     const color = colorOf(layer, row);
-    const X = x1 * t.s + t.x, Y = y1 * t.s + t.y;
-    const W = (x2 - x1) * t.s, H = (y2 - y1) * t.s;
+    const [X, Y, W, H] = maskPlace(layer, row, t);
     ctx.globalAlpha = layer.opacity;
     ctx.imageSmoothingEnabled = W < mask.width;
     ctx.drawImage(tinted(mask, color), X, Y, W, H);
     ctx.globalAlpha = 1;
     if (mask.isBool && layer.outline) {
-      const path = maskPath(mask, X, Y, W / mask.width, H / mask.height);
+      const path = maskPath(layer, row, t);
       ctx.lineJoin = "round";
       ctx.strokeStyle = "rgba(0, 0, 0, .4)";
       ctx.lineWidth = (layer.width + 1.2) * dpr;
@@ -517,11 +517,21 @@ function tinted(mask, color) {
   return mask.canvas;
 }
 
+/** Left, top, width and height of a mask's grid: its box, up to the last cell of a coarser grid. */
+function maskPlace(layer, row, t) {
+  const [x1, y1, x2, y2] = layer.box.map((column) => column[row]);
+  const { width, height } = layer.masks[row];
+  const [w, h] = layer.step ? [width * layer.step, height * layer.step] : [x2 - x1, y2 - y1];
+  return [x1 * t.s + t.x, y1 * t.s + t.y, w * t.s, h * t.s];
+}
+
 /** The outline of a bool mask on the screen. It follows the pixels' edges, so it stays exact. */
-function maskPath(mask, x, y, sx, sy) {
+function maskPath(layer, row, t) {
+  const mask = layer.masks[row];
+  const [x, y, w, h] = maskPlace(layer, row, t);
   mask.edges ??= traceEdges(mask);
   const path = new Path2D();
-  path.addPath(mask.edges, new DOMMatrix([sx, 0, 0, sy, x, y]));
+  path.addPath(mask.edges, new DOMMatrix([w / mask.width, 0, 0, h / mask.height, x, y]));
   return path;
 }
 
@@ -722,9 +732,9 @@ function hits(layer, x, y, slack, found) {
 
 function inMask(layer, row, x, y) {
   const mask = layer.masks[row];
-  const [x1, y1, x2, y2] = layer.box.map((column) => column[row]);
-  const column = Math.floor(((x - x1) / (x2 - x1)) * mask.width);
-  const line = Math.floor(((y - y1) / (y2 - y1)) * mask.height);
+  const [left, top, w, h] = maskPlace(layer, row, { s: 1, x: 0, y: 0 });
+  const column = Math.floor(((x - left) / w) * mask.width);
+  const line = Math.floor(((y - top) / h) * mask.height);
   const inside = column >= 0 && line >= 0 && column < mask.width && line < mask.height;
   return inside && mask.values[line * mask.width + column] > 0;
 }
@@ -1112,9 +1122,7 @@ class Viewer {
     const [x1, y1, x2, y2] = deviceBox(layer.box, row, t);
     const mask = layer.masks?.[row];
     if (mask?.isBool && mask.values.length) {
-      const [X, Y, W, H] = [layer.box[0][row] * t.s + t.x, layer.box[1][row] * t.s + t.y,
-        (layer.box[2][row] - layer.box[0][row]) * t.s, (layer.box[3][row] - layer.box[1][row]) * t.s];
-      path.addPath(maskPath(mask, X, Y, W / mask.width, H / mask.height));
+      path.addPath(maskPath(layer, row, t));
     } else if (layer.kind === "point") {
       path.arc(x1, y1, (layer.radius + 2) * this.dpr, 0, 2 * Math.PI);
     } else {
@@ -1455,7 +1463,7 @@ class Viewer {
   toggle(key, only) {
     const hidden = new Set(this.model.get("hidden"));
     if (only) {
-      const family = this.chips.map((chip) => chip.key)
+      const family = this.chips.flatMap((chip) => chip.key ?? [])
         .filter((other) => other.includes("/") === key.includes("/"))
         .filter((other) => !key.includes("/") || other.split("/")[0] === key.split("/")[0]);
       const alone = family.every((other) => other === key || hidden.has(other)) && !hidden.has(key);

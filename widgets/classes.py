@@ -5,20 +5,36 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from widgets.layers import GREY, palette
+from widgets.layers import GREY, Group, palette
+
+# A layer has at most 256 groups.
+MOST = 256
 
 
 def class_colors(count: int) -> list[str]:
-    """A color for each of `count` labels: the background is grey."""
+    """A color for each of `count` labels; the background is grey."""
     return [GREY, *palette(count - 1)]
 
 
 def distinct_names(class_names: Sequence[str]) -> list[str]:
-    """Names that tell the labels apart: a name that occurs twice is followed by its label.
+    """Names that tell the labels apart: one that occurs twice is followed by its label.
 
-    COCO's 91 ids contain several "N/A".
+    Among COCO's 91 ids several are "N/A".
     """
     often = Counter(class_names)
     return [
         name if often[name] == 1 else f"{name} ({label})" for label, name in enumerate(class_names)
     ]
+
+
+def class_groups(class_names: Sequence[str], *, background: bool = True) -> list[Group]:
+    """A group for each label, the background dotted and hidden at first.
+
+    A model of more classes than a layer has groups shares its last group among the rest.
+    """
+    names = distinct_names(class_names)
+    colors = class_colors(len(names))
+    groups = [
+        Group(name, color) for name, color in zip(names[1:MOST], colors[1:MOST], strict=True)
+    ]
+    return [Group(names[0], colors[0], "dotted", visible=background), *groups]

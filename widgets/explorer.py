@@ -175,6 +175,13 @@ def object_options(names: Sequence[str]) -> list[tuple[str, int]]:
     return [(f"{row} · {name}", row) for row, name in enumerate(names)]
 
 
+def level_names(anchors: Anchors) -> tuple[str, ...]:
+    """The pyramid's levels as the papers call them: P2 is the finest of five."""
+    if len(anchors.grids) == 5:
+        return tuple(f"P{level}" for level in range(2, 7))
+    return tuple(f"level {level}" for level in range(len(anchors.grids)))
+
+
 class Readout(widgets.HTML):
     """A small table of numbers that changes without moving what is around it.
 

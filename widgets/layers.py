@@ -425,12 +425,8 @@ def encode(layer: Layer, mask_step: int = 1) -> tuple[dict[str, Any], bytes]:
             grids = [grid[::step, ::step] for grid in layer.masks]
             about["grids"] = [[*grid.shape, grid.dtype == bool] for grid in grids]
             packed = [np.packbits(g) if g.dtype == bool else g.ravel() for g in grids]
-            boxes = layer.boxes.copy()
-            if layer.cropped and grids:
-                boxes[:, 2:] = boxes[:, :2] + [
-                    [step * g.shape[1], step * g.shape[0]] for g in grids
-                ]
-            arrays["boxes"] = boxes.T
+            about["step"] = step if layer.cropped else None
+            arrays["boxes"] = layer.boxes.T
             arrays["masks"] = np.concatenate([*packed, np.zeros(0, np.uint8)])
     about["arrays"], raw = _lay_out(arrays)
     return about, zlib.compress(raw, 1)

@@ -1,4 +1,4 @@
-"""What the browser tests share: Chromium, a real JupyterLab of their own, notebooks, plain pages."""
+"""What the browser tests share: Chromium, a JupyterLab of their own, notebooks, plain pages."""
 
 import ast
 import json
@@ -255,7 +255,7 @@ class Notebook:
     def _connect(self) -> Any:
         from jupyter_client import BlockingKernelClient
 
-        session = [s for s in self.lab.get("/api/sessions") if s["path"] == self.name][0]
+        session = next(s for s in self.lab.get("/api/sessions") if s["path"] == self.name)
         file = self.lab.runtime / f"kernel-{session['kernel']['id']}.json"
         client = BlockingKernelClient(connection_file=str(file))
         client.load_connection_file()

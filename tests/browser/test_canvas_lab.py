@@ -1,26 +1,197 @@
-"""The viewer in a real JupyterLab: what a person does with mouse and keyboard, and what Python hears."""
+"""The viewer in a real JupyterLab: what a person does there, and what Python hears of it."""
 
+import base64
+import io
+import json
+
+import numpy as np
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.browser
 
 SETUP = """
 import numpy as np
-from widgets.canvas import *
-rng = np.random.default_rng(0)
+from widgets.canvas import NEGATIVE, NEUTRAL, POSITIVE, BoxLayer, Canvas
 photo = np.full((240, 320, 3), 90, np.uint8)
 photo[60:180, 80:240] = (200, 120, 40)
-boxes = [[10, 10, 310, 230], [80, 60, 240, 180], [140, 100, 180, 140]]
-canvas = Canvas(photo, [BoxLayer("boxes", boxes, groups=[NEUTRAL, NEGATIVE, POSITIVE],
-    group_index=[0, 1, 2], fields={"score": [0.1, 0.5, 0.9]}, threshold="score")], title="Nested")
+def nested(shift=0):
+    boxes = np.array([[10, 10, 310, 230], [80, 60, 240, 180], [140, 100, 180, 140]]) + shift
+    return BoxLayer("boxes", boxes, groups=[NEUTRAL, NEGATIVE, POSITIVE], group_index=[0, 1, 2],
+                    fields={"score": [0.1, 0.5, 0.9]}, threshold="score")
+canvas = Canvas(photo, [nested()], title="Nested", max_height=360)
 """
+CENTER = {"x": 230, "y": 172}  # of the stage: on the smallest box, beside the photo's middle
 
 
-def test_a_canvas_shows_and_reports(open_notebook):
+def test_what_the_pointer_does_arrives_in_python(open_notebook):
     notebook = open_notebook(SETUP, "canvas")
     stage = notebook.wait_for_canvas()
-    notebook.screenshot("lab-first")
-    stage.hover(position={"x": 350, "y": 260})
+    stage.hover(position=CENTER)
     notebook.page.locator(".mrv-card").wait_for()
     notebook.wait_python("canvas.hovered", ("boxes", 2))
-    notebook.screenshot("lab-hover")
+    stage.click(position=CENTER)
+    notebook.wait_python("canvas.selected", ("boxes", 2))
+    x, y = notebook.python("canvas.clicked")
+    assert abs(x - CENTER["x"] / 1.5) < 1
+    assert abs(y - CENTER["y"] / 1.5) < 1
+    notebook.screenshot("lab-picked")
+    notebook.page.get_by_role("button", name="neutral 1").click()
+    notebook.wait_python("canvas.hidden", ["boxes/neutral"])
+    notebook.page.get_by_label("boxes: least score").fill("0.6")
+    notebook.wait_python("canvas.shown('boxes').tolist()", [False, False, True])
+
+
+def test_what_python_does_is_shown_and_the_view_stays(open_notebook):
+    notebook = open_notebook(
+        SETUP,
+        "canvas",
+        "canvas.put(nested(shift=20))\ncanvas.selected = ('boxes', 1)",
+        "canvas.update(layers=[], title='Nothing left')",
+        run=False,
+    )
+    page = notebook.page
+    run_cell(notebook, 0)
+    run_cell(notebook, 1)
+    stage = notebook.wait_for_canvas()
+    stage.hover(position=CENTER)
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("document.querySelector('.mrv-fit').textContent !== '1×'")
+    zoom = page.locator(".mrv-fit").inner_text()
+    run_cell(notebook, 2)
+    page.locator(".mrv-status", has_text="box 100, 80, 260, 200").wait_for()
+    assert page.locator(".mrv-fit").inner_text() == zoom
+    run_cell(notebook, 3)
+    page.locator(".mrv-title", has_text="Nothing left").wait_for()
+    notebook.wait_python("canvas.selected", None)
+    assert page.locator(".mrv-chip").count() == 0
+    assert page.locator(".mrv-fit").inner_text() == zoom
+
+
+def test_views_of_one_canvas_agree(open_notebook):
+    notebook = open_notebook(SETUP, "canvas", "canvas", viewport={"width": 1280, "height": 1400})
+    notebook.wait_for_canvas(2)
+    notebook.page.get_by_role("button", name="positive 1").first.click()
+    pressed = notebook.page.locator(".mrv-chip[aria-pressed=false]")
+    notebook.page.wait_for_function(
+        "document.querySelectorAll('.mrv-chip[aria-pressed=false]').length === 2"
+    )
+    assert pressed.all_inner_texts()[0] == pressed.all_inner_texts()[1]
+    notebook.page.locator(".mrv-stage").last.click(position=CENTER)
+    notebook.wait_python("canvas.selected", ("boxes", 1))
+    notebook.page.wait_for_function(
+        "[...document.querySelectorAll('.mrv-status')].every((n) => /boxes #1/.test(n.textContent))"
+    )
+
+
+def test_keys_mean_nothing_to_the_notebook(open_notebook):
+    notebook = open_notebook(SETUP, "canvas")
+    stage = notebook.wait_for_canvas()
+    stage.click(position={"x": 10, "y": 300})
+    notebook.page.mouse.move(2, 2)
+    # In JupyterLab's command mode: insert cells, delete, cut, to Markdown, move on and run.
+    for key in ("a", "b", "d", "d", "x", "m", "ArrowDown", "Shift+Enter", "0", "0"):
+        notebook.page.keyboard.press(key)
+    assert notebook.page.locator(".jp-Notebook .jp-CodeCell").count() == 2
+    assert notebook.page.locator(".jp-Dialog").count() == 0
+    assert notebook.page.evaluate("document.activeElement === document.querySelector('.mrv-stage')")
+    for _ in range(2):
+        notebook.page.keyboard.press("Tab")
+    notebook.page.keyboard.press("Enter")
+    notebook.wait_python("canvas.selected", ("boxes", 1))
+    notebook.page.keyboard.press("Escape")
+    notebook.wait_python("canvas.selected", None)
+    notebook.screenshot("lab-keyboard")
+
+
+def test_dark_theme(open_notebook):
+    notebook = open_notebook(SETUP, "canvas")
+    stage = notebook.wait_for_canvas()
+    title = notebook.page.locator(".mrv-title")
+    light = title.evaluate("(node) => getComputedStyle(node).color")
+    notebook.theme("JupyterLab Dark")
+    dark = title.evaluate("(node) => getComputedStyle(node).color")
+    stage.hover(position=CENTER)
+    notebook.page.locator(".mrv-card").wait_for()
+    notebook.screenshot("lab-dark")
+    notebook.theme("JupyterLab Light")
+    assert sum(rgb(light)) < 200 < 550 < sum(rgb(dark))
+
+
+def test_survives_a_kernel_restart(open_notebook):
+    notebook = open_notebook(SETUP, "canvas")
+    stage = notebook.wait_for_canvas()
+    notebook.restart_kernel()
+    stage.hover(position=CENTER)
+    stage.click(position=CENTER)
+    notebook.page.get_by_role("button", name="positive 1").click()
+    notebook.screenshot("lab-restarted")
+    notebook.run_all()
+    stage = notebook.wait_for_canvas()
+    stage.click(position=CENTER)
+    notebook.wait_python("canvas.selected", ("boxes", 2))
+
+
+def test_running_again_frees_the_viewers_before(open_notebook):
+    """Thirty viewers come and go: neither elements nor listeners stay behind."""
+    many = "from ipywidgets import VBox\ncanvases = [Canvas(photo, [nested()], max_height=60)"
+    many += " for _ in range(10)]\nVBox(canvases)"
+    notebook = open_notebook(SETUP, many, "[canvas.close() for canvas in canvases]", run=False)
+    page = notebook.page
+    session = page.context.new_cdp_session(page)
+
+    def counters():
+        session.send("HeapProfiler.collectGarbage")
+        return session.send("Memory.getDOMCounters")
+
+    run_cell(notebook, 0)
+    run_cell(notebook, 1)
+    notebook.wait_for_canvas(10)
+    run_cell(notebook, 2)
+    page.wait_for_function("document.querySelectorAll('.mrv').length === 0")
+    before = counters()
+    for _ in range(2):
+        run_cell(notebook, 1)
+        notebook.wait_for_canvas(10)
+        run_cell(notebook, 2)
+        page.wait_for_function("document.querySelectorAll('.mrv').length === 0")
+    after = counters()
+    # One viewer has some sixty nodes and twenty listeners.
+    assert after["jsEventListeners"] - before["jsEventListeners"] < 20
+    assert after["nodes"] - before["nodes"] < 300
+
+
+def test_a_saved_notebook_keeps_a_picture(open_notebook):
+    notebook = open_notebook(SETUP, "canvas")
+    notebook.wait_for_canvas()
+    # JupyterLab shows the widget, not both.
+    assert notebook.page.locator(".jp-OutputArea-output img").count() == 0
+    notebook.page.keyboard.press("Control+s")
+    file = notebook.lab.root / notebook.name
+    notebook.page.wait_for_function("!document.querySelector('.jp-mod-dirty')")
+    output = json.loads(file.read_text())["cells"][1]["outputs"][0]["data"]
+    picture = Image.open(io.BytesIO(base64.b64decode(output["image/png"])))
+    assert picture.format == "PNG"
+    colors = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    assert (np.abs(colors.astype(int) - (200, 120, 40)).max(axis=1) < 12).mean() > 0.1
+
+
+def run_cell(notebook, index):
+    """Runs one cell and waits for its end."""
+    cell = notebook.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
+    prompt = cell.locator(".jp-InputArea-prompt")
+    before = prompt.inner_text()
+    cell.locator(".jp-InputArea-editor").click()
+    notebook.page.keyboard.press("Control+Enter")
+    notebook.page.wait_for_function(
+        """([index, before]) => {
+            const cell = document.querySelectorAll('.jp-Notebook .jp-CodeCell')[index];
+            const text = cell.querySelector('.jp-InputArea-prompt').textContent;
+            return text !== before && /\\[\\d+\\]/.test(text);
+        }""",
+        arg=[index, before],
+    )
+
+
+def rgb(css):
+    return [int(part) for part in css[4:-1].split(",")]

@@ -1,0 +1,378 @@
+"""Explore stage 5, classification: what the box head says about each proposal.
+
+    explorer = ClassificationExplorer("voc_people")
+    explorer.proposal = 4                # or click a box
+    explorer.label = 1                   # its refined box, as if it were a person
+    explorer.probs, explorer.refined_box, explorer.level, explorer.points
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets as widgets
+import torch
+import traitlets as t
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torchvision.ops import box_iou, clip_boxes_to_image
+
+from mrcnn_steps.boxes import decode
+from mrcnn_steps.classification import sample_points
+from mrcnn_steps.trace import Trace, detection_settings
+from widgets import still
+from widgets.canvas import (
+    ORANGE,
+    SKY,
+    YELLOW,
+    ArrowLayer,
+    BoxLayer,
+    Canvas,
+    Category,
+    GridLayer,
+    Group,
+    PointLayer,
+)
+from widgets.classes import MOST, class_colors, class_groups, distinct_names
+from widgets.explorer import Explorer, Readout, Source, as_boxes, as_trace, objects_layer, title
+
+BARS = 8
+
+
+class ClassificationExplorer(Explorer):
+    """The proposals by class; of the picked one its probabilities, RoI samples and refined box.
+
+    Args:
+        source: a trace, a sample, or the name of a bundled photo.
+        **settings: initial values of the traits.
+
+    Traits:
+        proposal: the picked proposal, or None.
+        label: the class for which the refined box is shown; picking a proposal sets it to the
+            most probable class that is not the background.
+
+    What is shown, of the picked proposal (None without one):
+        probs: float [C], the class probabilities.
+        level: index of the feature map it was pooled from, 0 is the finest.
+        points: float [N, 2], where RoIAlign reads that map, in pixels of the network's input.
+        refined_box: float [4], moved by the delta of class `label` and clipped to the image.
+    """
+
+    proposal = t.Int(None, allow_none=True, help="The picked proposal.")
+    label = t.Int(1, min=0, help="The class for which the refined box is shown.")
+
+    def __init__(self, source: Source, **settings: Any) -> None:
+        self.trace = as_trace(source)
+        photo = self.trace.letterbox.image
+        super().__init__(Canvas(photo, title=title("Classification", photo)), **settings)
+        self.bars = Bars()
+        self.numbers = Readout("Picked proposal", lines=9)
+        self.counts = Readout("Most probable class", lines=5)
+        names = distinct_names(self.trace.class_names)
+        self._label_control = self.control(
+            "label", "refine as", widgets.Dropdown, options=[(n, i) for i, n in enumerate(names)]
+        )
+        self.arrange([self._label_control], [self.bars, self.numbers, self.counts])
+        self._draw_proposals()
+        if self.proposal is None and len(self.trace.proposals):
+            self.proposal = self._first_to_look_at()
+        if "label" not in settings:
+            self._choose_label()
+        self._draw_picked()
+        self.observe(self._on_proposal, "proposal")
+        self.observe(self._draw_picked, "label")
+        self.canvas.observe(self._on_pick, "selected")
+
+    def show(self, trace: Trace) -> None:
+        """Shows another trace of a model with the same classes; what is picked is let go."""
+        self.trace = trace
+        with self.canvas.hold_sync():
+            self.proposal = None
+            self._draw_proposals(photo=trace.letterbox.image)
+            if len(trace.proposals):
+                self.proposal = self._first_to_look_at()
+
+    @t.validate("proposal")
+    def _check_proposal(self, change: Any) -> int | None:
+        count = len(self.trace.proposals)
+        if change.value is not None and not 0 <= change.value < count:
+            raise t.TraitError(f"proposal: expected 0 to {count - 1}, found {change.value}")
+        return change.value
+
+    @t.validate("label")
+    def _check_label(self, change: Any) -> int:
+        count = len(self.trace.class_names)
+        if not 0 <= change.value < count:
+            raise t.TraitError(f"label: expected 0 to {count - 1}, found {change.value}")
+        return change.value
+
+    @property
+    def probs(self) -> Tensor | None:
+        """[C] the probability of each class."""
+        return None if self.proposal is None else self.trace.classification.probs[self.proposal]
+
+    @property
+    def level(self) -> int | None:
+        """Index of the feature map that the proposal was pooled from."""
+        if self.proposal is None:
+            return None
+        return int(self.trace.classification.roi_level[self.proposal])
+
+    @property
+    def box(self) -> Tensor | None:
+        """[4] the proposal, in pixels of the network's input."""
+        return None if self.proposal is None else self.trace.proposals.boxes[self.proposal]
+
+    @property
+    def refined_box(self) -> Tensor | None:
+        """[4] the proposal moved by the delta of class `label`, clipped to the image."""
+        if self.proposal is None:
+            return None
+        weights = detection_settings(self.trace.model)["weights"]
+        moved = decode(self._delta[None], self.box[None], weights)
+        return clip_boxes_to_image(moved, self.trace.image_size)[0]
+
+    @property
+    def points(self) -> Tensor | None:
+        """[N, 2] where RoIAlign reads the feature map, in pixels of the network's input."""
+        if self.proposal is None:
+            return None
+        rows, columns = roi_samples(self.trace, self.box, self.level)
+        # A ratio of its own for each direction: every point as a sample of a finer grid.
+        scale = roi_scales(self.trace)[self.level]
+        return sample_points(self.box, scale, (rows, columns), sampling_ratio=1)
+
+    @property
+    def _delta(self) -> Tensor:
+        deltas = self.trace.classification.deltas[self.proposal]
+        # A head may share one delta among all classes.
+        return deltas[self.label if len(deltas) > 1 else 0]
+
+    def _first_to_look_at(self) -> int:
+        return int(self.trace.classification.probs[:, 1:].amax(dim=1).argmax())
+
+    def _choose_label(self) -> None:
+        if self.probs is not None:
+            self.label = int(self.probs[1:].argmax()) + 1
+
+    def _on_pick(self, change: Any) -> None:
+        if change.new is None or change.new[0] == "proposals":
+            self.proposal = None if change.new is None else change.new[1]
+
+    def _on_proposal(self, change: Any) -> None:
+        with self.canvas.hold_sync():
+            before = self.label
+            self._choose_label()
+            if self.label == before:
+                self._draw_picked()
+
+    def _draw_proposals(self, **changes: Any) -> None:
+        proposals, found = self.trace.proposals, self.trace.classification
+        names = distinct_names(self.trace.class_names)
+        truth = self.trace.ground_truth
+        layer = BoxLayer(
+            "proposals",
+            as_boxes(proposals.boxes),
+            groups=class_groups(names, background=False),
+            group_index=found.labels.clamp(max=MOST - 1),
+            fields={
+                "class": Category(found.labels, names),
+                "probability": found.scores,
+                "objectness": proposals.scores,
+                "feature map": Category(found.roi_level, map_names(self.trace)),
+            },
+            threshold="probability",
+        )
+        objects = objects_layer(
+            as_boxes(torch.zeros((0, 4)) if truth is None else truth.boxes),
+            [] if truth is None else [names[label] for label in truth.labels.tolist()],
+            visible=False,
+        )
+        self.draw(layer, objects, **changes)
+        count = torch.bincount(found.labels, minlength=len(names))
+        most = [i for i in count.argsort(descending=True, stable=True).tolist() if count[i]]
+        self.counts.show([(names[i], f"{int(count[i]):,}") for i in most])
+
+    def _draw_picked(self, change: Any = None) -> None:
+        """The picked proposal: on the photo, as bars and in numbers."""
+        picked = self.proposal is not None
+        box = as_boxes(self.box if picked else torch.zeros((0, 4)))
+        refined = as_boxes(self.refined_box if picked else torch.zeros((0, 4)))
+        color = class_colors(len(self.trace.class_names))[self.label]
+        name = distinct_names(self.trace.class_names)[self.label]
+        self.draw(
+            self._bins(),
+            PointLayer(
+                "RoIAlign samples",
+                self.points if picked else torch.zeros((0, 2)),
+                groups=[Group("RoIAlign samples", YELLOW)],
+                radius=1.3,
+                pickable=False,
+            ),
+            ArrowLayer(
+                "refinement", box, refined, groups=[Group("refinement", ORANGE)], pickable=False
+            ),
+            BoxLayer(
+                "refined box",
+                refined,
+                groups=[Group("refined box", color, "dashed")],
+                labels=[f"as {name}"] * len(refined),
+                width=2.5,
+                pickable=False,
+            ),
+            selected=("proposals", self.proposal) if picked else None,
+        )
+        self._show_numbers()
+
+    def _bins(self) -> GridLayer:
+        """The 7×7 bins. RoIAlign reads half a pixel of the feature map off: so are they drawn."""
+        look = [Group("7×7 bins", SKY)]
+        if self.proposal is None:
+            return GridLayer("RoI bins", (1, 1), (0, 0), groups=look, origin=(-9.0, -9.0))
+        scale = roi_scales(self.trace)[self.level]
+        x1, y1, x2, y2 = self.box.tolist()
+        rows, columns = self.trace.model.roi_heads.box_roi_pool.output_size
+        width, height = max(x2 - x1, 1 / scale), max(y2 - y1, 1 / scale)
+        origin = (x1 + 0.5 / scale, y1 + 0.5 / scale)
+        stride = (width / columns, height / rows)
+        return GridLayer("RoI bins", stride, (rows, columns), groups=look, origin=origin)
+
+    def _show_numbers(self) -> None:
+        names = distinct_names(self.trace.class_names)
+        if self.proposal is None:
+            self.bars.show([], [], [], None)
+            self.numbers.show([("click a box on the photo", "")])
+            return
+        probs = self.probs
+        top = probs.argsort(descending=True, stable=True)[:BARS].tolist()
+        if self.label not in top:
+            top[-1] = self.label
+        colors = class_colors(len(names))
+        self.bars.show(
+            [names[i] for i in top],
+            probs[top].tolist(),
+            [colors[i] for i in top],
+            top.index(self.label),
+        )
+        level, box = self.level, self.box
+        scale = roi_scales(self.trace)[level]
+        width, height = (float(side) for side in (box[2:] - box[:2]))
+        rows, columns = roi_samples(self.trace, box, level)
+        moved = float(box_iou(box[None], self.refined_box[None]))
+        dx, dy, dw, dh = self._delta.tolist()
+        self.numbers.show(
+            [
+                ("proposal", f"{self.proposal}"),
+                ("objectness", f"{float(self.trace.proposals.scores[self.proposal]):.3f}"),
+                ("size, network pixels", f"{width:.1f} × {height:.1f}"),
+                ("feature map", map_names(self.trace)[level]),
+                ("size there", f"{width * scale:.1f} × {height * scale:.1f}"),
+                ("RoIAlign samples", f"{columns} × {rows}"),
+                ("dx, dy", f"{dx:+.2f}, {dy:+.2f}"),
+                ("dw, dh", f"{dw:+.2f}, {dh:+.2f}"),
+                ("IoU before and after", f"{moved:.2f}"),
+            ]
+        )
+
+    def _side_pictures(self) -> list[Image.Image]:
+        bars = [self.bars.picture()] if self.bars.rows else []
+        return [*bars, *super()._side_pictures()]
+
+
+def roi_scales(trace: Trace) -> list[float]:
+    """Feature pixels per pixel of the network's input, of each map that RoIs are pooled from."""
+    pool = trace.model.roi_heads.box_roi_pool
+    maps = [trace.features[name] for name in pool.featmap_names if name in trace.features]
+    # torchvision fixes the scales on the first photo a model sees.
+    return pool.scales or [
+        2.0 ** round(math.log2(feature.shape[-2] / trace.image_size[0])) for feature in maps
+    ]
+
+
+def map_names(trace: Trace) -> list[str]:
+    """What to call the maps that RoIs are pooled from: the finest is P2, as in the FPN paper."""
+    return [
+        f"P{level + 2}, stride {round(1 / scale)}" for level, scale in enumerate(roi_scales(trace))
+    ]
+
+
+def roi_samples(trace: Trace, box: Tensor, level: int) -> tuple[int, int]:
+    """How many points RoIAlign reads for one RoI: rows and columns.
+
+    A sampling ratio of 0 or less means as many as a bin has feature pixels, rounded up.
+    """
+    pool = trace.model.roi_heads.box_roi_pool
+    rows, columns = pool.output_size
+    if pool.sampling_ratio > 0:
+        return rows * pool.sampling_ratio, columns * pool.sampling_ratio
+    x1, y1, x2, y2 = (box * roi_scales(trace)[level]).tolist()
+    height, width = max(y2 - y1, 1.0), max(x2 - x1, 1.0)
+    return rows * math.ceil(height / rows), columns * math.ceil(width / columns)
+
+
+class Bars(widgets.HTML):
+    """Probabilities as bars. Names are text, whatever they contain; the height never changes."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, float, str]] = []
+        self.marked: int | None = None
+        super().__init__(layout=widgets.Layout(width="auto", margin="0 0 10px 0"))
+        self.show([], [], [], None)
+
+    def show(
+        self,
+        names: Sequence[str],
+        values: Sequence[float],
+        colors: Sequence[str],
+        marked: int | None,
+    ) -> None:
+        """Replaces the bars; `marked` is the row to emphasize."""
+        self.rows, self.marked = list(zip(names, values, colors, strict=True)), marked
+        bars = "".join(self._bar(row) for row in range(len(self.rows)))
+        self.value = (
+            '<div style="font-size: 12px; line-height: 20px; color: var(--jp-ui-font-color1, '
+            'inherit); font-variant-numeric: tabular-nums;" role="img" '
+            f'aria-label="{html.escape(self._spoken())}">'
+            '<div style="font-weight: 600; padding: 0 6px;">Class probabilities</div>'
+            f'<div style="height: {20 * BARS}px;">{bars}</div></div>'
+        )
+
+    def _bar(self, row: int) -> str:
+        name, value, color = self.rows[row]
+        text = html.escape(name)
+        weight = 700 if row == self.marked else 400
+        return (
+            '<div style="display: grid; grid-template-columns: 104px minmax(0, 1fr) 46px; '
+            f'gap: 6px; padding: 0 6px; font-weight: {weight};">'
+            '<span style="overflow: hidden; text-overflow: ellipsis; white-space: nowrap;" '
+            f'title="{text}">{text}</span>'
+            '<span style="align-self: center; height: 12px; border-radius: 2px; '
+            'background: var(--jp-layout-color2, rgba(128, 128, 128, .18));">'
+            f'<span style="display: block; height: 12px; width: {100 * value:.2f}%; '
+            f'min-width: 1px; border-radius: 2px; background: {color};"></span></span>'
+            f'<span style="text-align: right;">{value:.3f}</span></div>'
+        )
+
+    def _spoken(self) -> str:
+        return ", ".join(f"{name} {value:.2f}" for name, value, _ in self.rows) or "nothing picked"
+
+    def picture(self, width: int = 270) -> Image.Image:
+        """The bars for the PNG."""
+        image = Image.new("RGB", (width, 18 * (len(self.rows) + 1) + 4), still.PAPER)
+        pen = ImageDraw.Draw(image)
+        font = ImageFont.load_default(12)
+        heading = ImageFont.load_default(13)
+        pen.text((0, 9), "Class probabilities", "#000000", heading, anchor="lm")
+        left, right = 100, width - 44
+        for line, (name, value, color) in enumerate(self.rows, start=1):
+            y = 18 * line + 9
+            while font.getlength(name) > left - 6:
+                name = name[:-1]
+            pen.text((0, y), name, still.INK, font, anchor="lm")
+            pen.rectangle((left, y - 5, right, y + 5), "#EEEEEE")
+            pen.rectangle((left, y - 5, left + value * (right - left), y + 5), color)
+            pen.text((width, y), f"{value:.3f}", still.INK, font, anchor="rm")
+        return image
