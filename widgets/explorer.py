@@ -40,9 +40,11 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+import matplotlib
 import numpy as np
 import torch
 import traitlets as t
@@ -358,14 +360,20 @@ def _descendants(widget: widgets.Widget) -> list[widgets.Widget]:
     return [*inner, *(style for style in styles if isinstance(style, widgets.Widget))]
 
 
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # Pillow's own font lacks ×, − and ≥.
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
+
+
 def _picture(readout: Readout, width: int = 270) -> Image.Image:
     """A readout's table as a picture."""
-    font = ImageFont.load_default(12)
+    font = _font(11)
     # The lines that the page would show without scrolling, and a few more.
     rows = readout.rows[: max(readout.lines, 12)]
     image = Image.new("RGB", (width, 18 * (len(rows) + 1) + 8), still.PAPER)
     pen = ImageDraw.Draw(image)
-    pen.text((0, 9), readout.heading, "#000000", ImageFont.load_default(13), anchor="lm")
+    pen.text((0, 9), readout.heading, "#000000", _font(12), anchor="lm")
     columns = max(len(row) for row in rows)
     wide = [max(font.getlength(row[c]) for row in rows if c < len(row)) for c in range(columns)]
     for line, row in enumerate(rows, start=1):
@@ -386,7 +394,7 @@ def _page(title: str, main: Image.Image, side: Sequence[Image.Image]) -> Image.I
     width = main.width + (gap + max(image.width for image in side) if side else 0)
     height = top + max(main.height, sum(image.height + 10 for image in side))
     page = Image.new("RGB", (width, height), still.PAPER)
-    font = ImageFont.load_default(14)
+    font = _font(13)
     ImageDraw.Draw(page).text((2, top / 2), title, "#000000", font, anchor="lm")
     page.paste(main, (0, top))
     y = top

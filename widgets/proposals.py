@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -255,7 +256,7 @@ class ProposalExplorer(Explorer):
         least = SUPPRESSED if self.step == "NMS" else TOO_SMALL
         return self._by_score[self._fate[self._by_score] >= least][: self.limit]
 
-    def _table(self) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
+    def _table(self) -> tuple[Sequence[Sequence[str]], Sequence[str]]:
         names = ("anchors", *STEPS)
         left = [self.counts[name] for name in names]
         gone = ["", *(f"−{a - b:,}" if a > b else "" for a, b in pairwise(left))]
@@ -286,19 +287,19 @@ class ProposalExplorer(Explorer):
             self._one.show(self._describe(row, by))
         if by != self._shown_suppressor:
             self._shown_suppressor = by
-            self.draw(self._suppressor_layer(by, None if by is None else self._overlap(row, by)))
+            self.draw(self._suppressor_layer(row, by))
 
     def _overlap(self, row: int, other: int) -> float:
         clipped = self.proposals.clipped
         return float(box_iou(clipped[row : row + 1], clipped[other : other + 1]))
 
-    def _suppressor_layer(self, by: int | None, iou: float | None) -> BoxLayer:
-        rows = [] if by is None else [by]
+    def _suppressor_layer(self, row: int | None, by: int | None) -> BoxLayer:
+        found = [] if row is None or by is None else [(by, self._overlap(row, by))]
         return BoxLayer(
             "suppressor",
-            as_boxes(self.proposals.clipped[rows]),
+            as_boxes(self.proposals.clipped[[box for box, _ in found]]),
             groups=[Group("suppressor", PURPLE, "solid")],
-            labels=[f"kept instead · IoU {iou:.2f}" for _ in rows],
+            labels=[f"kept instead · IoU {iou:.2f}" for _, iou in found],
             width=3,
             pickable=False,
         )

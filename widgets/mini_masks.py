@@ -1,0 +1,172 @@
+"""The mini-mask explorer: what is lost when a mask is kept as a small picture of its own box."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets as widgets
+import torch
+import torch.nn.functional as F
+import traitlets as t
+from PIL import Image
+from torch import Tensor
+
+from mrcnn_steps.mini_masks import MiniMasks, round_trip
+from widgets import still
+from widgets.canvas import ORANGE, PURPLE, SKY, VERMILLION, Canvas, Group, MaskLayer
+from widgets.explorer import Explorer, Readout, Source, object_options, scene, title
+
+ORIGINAL = Group("original", SKY)
+MINI = Group("mini-mask", ORANGE)
+EXPANDED = Group("expanded", ORANGE)
+LOST = Group("lost", VERMILLION)
+GAINED = Group("gained", PURPLE)
+# Sizes that are compared in the table; 28 is the mask head's, 56 the notes'.
+SIZES = (14, 28, 56, 112)
+
+
+class MiniMaskExplorer(Explorer):
+    """Choose an object and a size; see the mini-mask, the mask made of it, and where they differ.
+
+    Args:
+        source: a trace, a sample or a bundled photo's name. No network runs.
+        **settings: initial values of the traits below.
+
+    Attributes:
+        mini: the chosen object's mask there and back (one row); None without objects.
+        lost: bool [H, W], pixels of the original that the expanded mask lacks.
+        gained: bool [H, W], pixels that only the expanded mask has.
+    """
+
+    object = t.Int(0, min=0, help="The annotated object whose mask is made small.")
+    size = t.Int(56, min=14, max=112, help="Rows and columns of the mini-mask.")
+
+    def __init__(self, source: Source, **settings: Any) -> None:
+        self.scene = scene(source)
+        photo = self.scene.photo
+        self._count = len(self.scene.names)
+        super().__init__(Canvas(photo, title=title("Mini-masks", photo)), **settings)
+        self.mini: MiniMasks | None = None
+        nothing = torch.zeros(photo.shape[1:], dtype=torch.bool)
+        self.lost, self.gained, self._mask = nothing, nothing, nothing
+        self.small = Canvas(torch.zeros((3, 8, 8), dtype=torch.uint8), max_height=280)
+        self._numbers = Readout("This mini-mask", lines=7)
+        self._sizes = Readout("The same object at other sizes", lines=5)
+        self.arrange(self._controls(), [self._numbers, self.small, self._sizes])
+        self.observe(self._choose, ["object"])
+        self.observe(self._shrink, ["size"])
+        self._choose()
+
+    def _controls(self) -> list[widgets.Widget]:
+        options = object_options(self.scene.names) or [("no annotated objects", 0)]
+        return [
+            self.control("object", "object", widgets.Dropdown, options=options),
+            self.control("size", "mini-mask size"),
+        ]
+
+    @t.validate("object")
+    def _check_object(self, proposal: Any) -> int:
+        if proposal.value > max(self._count - 1, 0):
+            raise t.TraitError(f"object: expected 0 to {self._count - 1}, found {proposal.value}")
+        return proposal.value
+
+    def _choose(self, change: Any = None) -> None:
+        """Takes another object; its mask travels once, whatever the size."""
+        if not self._count:
+            self._numbers.show([("no annotated objects", "")])
+            self.draw(_layer("original", ORIGINAL), _layer("expanded", EXPANDED), _difference())
+            return
+        self._mask = self.scene.mask(self.object).cpu()
+        rows = []
+        for size in SIZES:
+            mini = round_trip(self._mask[None], (size, size))
+            rows.append((f"{size} × {size}", f"{size * size:,}", f"{float(mini.iou):.4f}"))
+        self._sizes.show(rows, ("size", "bytes", "IoU"))
+        self._original = _layer("original", ORIGINAL, self._mask, opacity=0.15)
+        self._shrink()
+        box = self.mini.boxes[0]  # type: ignore[union-attr]
+        self.canvas.view = _around(box, self._mask.shape)
+
+    def _shrink(self, change: Any = None) -> None:
+        if not self._count:
+            return
+        self.mini = mini = round_trip(self._mask[None], (self.size, self.size))
+        expanded = mini.expanded[0]
+        self.lost, self.gained = self._mask & ~expanded, expanded & ~self._mask
+        self.draw(
+            self._original,
+            _layer("expanded", EXPANDED, expanded, opacity=0.0),
+            _difference(self.lost, self.gained),
+        )
+        square = torch.tensor([[0.0, 0.0, self.size, self.size]])
+        self.small.update(
+            photo=_crop(self.scene.photo.cpu(), mini.boxes[0], self.size),
+            layers=[MaskLayer("mini-mask", mini.mini_masks, square, groups=[MINI], opacity=0.5)],
+        )
+        self._report(mini)
+
+    def _report(self, mini: MiniMasks) -> None:
+        x1, y1, x2, y2 = mini.boxes[0].tolist()
+        self._numbers.show(
+            [
+                ("box", f"{x2 - x1:.0f} × {y2 - y1:.0f} px"),
+                ("full mask", f"{mini.mask_bytes:,} bytes"),
+                ("mini-mask", f"{mini.mini_mask_bytes:,} bytes"),
+                ("smaller by", f"{mini.mask_bytes / mini.mini_mask_bytes:,.0f} ×"),
+                ("IoU with the original", f"{float(mini.iou):.4f}"),
+                ("pixels lost", f"{int(self.lost.sum()):,}"),
+                ("pixels gained", f"{int(self.gained.sum()):,}"),
+            ]
+        )
+
+    def close(self) -> None:
+        """Frees the explorer with everything in it."""
+        self.small.close()
+        super().close()
+
+    def _side_pictures(self) -> list[Image.Image]:
+        numbers, *others = super()._side_pictures()
+        if self.mini is None:
+            return [numbers, *others]
+        small = self.small
+        return [numbers, still.picture(small.photo, small.layers, width=224), *others]
+
+
+def _layer(name: str, group: Group, mask: Tensor | None = None, **options: Any) -> MaskLayer:
+    masks = [] if mask is None else mask[None]
+    return MaskLayer(name, masks, groups=[group], pickable=False, **options)
+
+
+def _difference(*masks: Tensor) -> MaskLayer:
+    """The pixels that differ: those that were lost, and those that came in."""
+    return MaskLayer(
+        "difference",
+        masks,
+        groups=[LOST, GAINED],
+        group_index=range(len(masks)),
+        opacity=0.85,
+        outline=False,
+        pickable=False,
+    )
+
+
+def _around(box: Tensor, shape: torch.Size) -> tuple[float, float, float, float]:
+    """The part of the photo to look at: the box with a margin."""
+    x1, y1, x2, y2 = box.tolist()
+    margin = 0.25 * max(x2 - x1, y2 - y1, 32)
+    height, width = shape
+    return (
+        max(x1 - margin, 0),
+        max(y1 - margin, 0),
+        min(x2 + margin, width),
+        min(y2 + margin, height),
+    )
+
+
+def _crop(photo: Tensor, box: Tensor, size: int) -> Tensor:
+    """What the mini-mask lies on: the photo inside the box, as coarse as the mini-mask."""
+    x1, y1, x2, y2 = box.round().int().tolist()
+    if x2 <= x1 or y2 <= y1:
+        return photo.new_zeros((3, size, size))
+    inside = photo[None, :, y1:y2, x1:x2]
+    return F.interpolate(inside, (size, size), mode="bilinear", antialias=True)[0]
