@@ -341,11 +341,7 @@ class Explorer(StaticView, widgets.VBox):
 
     def to_png(self) -> bytes:
         """The canvas under its title, with the numbers beside it."""
-        canvas = self.canvas
-        shown = still.picture(
-            canvas.photo, canvas.layers, canvas.hidden, canvas.thresholds, canvas.selected, 560
-        )
-        return still.png(_page(canvas.title, shown, self._side_pictures()))
+        return still.png(_page(self.canvas.title, _shown(self.canvas), self._side_pictures()))
 
     def _side_pictures(self) -> list[Image.Image]:
         """What the panel beside the canvas becomes in the PNG; an explorer may add pictures."""
@@ -358,6 +354,23 @@ def _descendants(widget: widgets.Widget) -> list[widgets.Widget]:
         inner += [*_descendants(child), child]
     styles = (getattr(widget, name, None) for name in ("layout", "style"))
     return [*inner, *(style for style in styles if isinstance(style, widgets.Widget))]
+
+
+def _shown(canvas: Canvas, width: int = 560) -> Image.Image:
+    """The part of the canvas that `view` asks for, above the legend."""
+    photo_height, photo_width = canvas.photo.shape[:2]
+    x1, y1, x2, y2 = canvas.view or (0, 0, photo_width, photo_height)
+    whole = round(min(width * photo_width / (x2 - x1), 4 * width))
+    scale = whole / photo_width
+    image = still.picture(
+        canvas.photo, canvas.layers, canvas.hidden, canvas.thresholds, canvas.selected, whole
+    )
+    legend = image.crop((0, round(photo_height * scale), width, image.height))
+    part = image.crop(tuple(round(scale * value) for value in (x1, y1, x2, y2)))
+    page = Image.new("RGB", (width, part.height + legend.height), still.PAPER)
+    page.paste(part)
+    page.paste(legend, (0, part.height))
+    return page
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -11,7 +12,7 @@ import traitlets as t
 from PIL import Image
 from torch import Tensor
 
-from mrcnn_steps.mini_masks import MiniMasks, round_trip
+from mrcnn_steps.mini_masks import MiniMasks, boxes_from_masks, round_trip
 from widgets import still
 from widgets.canvas import ORANGE, PURPLE, SKY, VERMILLION, Canvas, Group, MaskLayer
 from widgets.explorer import Explorer, Readout, Source, object_options, scene, title
@@ -33,9 +34,11 @@ class MiniMaskExplorer(Explorer):
         **settings: initial values of the traits below.
 
     Attributes:
-        mini: the chosen object's mask there and back (one row); None without objects.
-        lost: bool [H, W], pixels of the original that the expanded mask lacks.
-        gained: bool [H, W], pixels that only the expanded mask has.
+        box: float [4], the box of the chosen object's mask in pixels of the network's input.
+        mini: the part of the mask inside that box, there and back (one row); None without objects.
+        lost: bool [h, w], pixels of the box that the mask has and the expanded one lacks.
+        gained: bool [h, w], pixels of the box that only the expanded mask has.
+        full_bytes: size of the full mask in bytes, one byte a pixel.
     """
 
     object = t.Int(0, min=0, help="The annotated object whose mask is made small.")
@@ -47,8 +50,7 @@ class MiniMaskExplorer(Explorer):
         self._count = len(self.scene.names)
         super().__init__(Canvas(photo, title=title("Mini-masks", photo)), **settings)
         self.mini: MiniMasks | None = None
-        nothing = torch.zeros(photo.shape[1:], dtype=torch.bool)
-        self.lost, self.gained, self._mask = nothing, nothing, nothing
+        self.full_bytes = photo.shape[1] * photo.shape[2]
         self.small = Canvas(torch.zeros((3, 8, 8), dtype=torch.uint8), max_height=280)
         self._numbers = Readout("This mini-mask", lines=7)
         self._sizes = Readout("The same object at other sizes", lines=5)
@@ -74,18 +76,22 @@ class MiniMaskExplorer(Explorer):
         """Takes another object; its mask travels once, whatever the size."""
         if not self._count:
             self._numbers.show([("no annotated objects", "")])
-            self.draw(_layer("original", ORIGINAL), _layer("expanded", EXPANDED), _difference())
+            names = {"original": [ORIGINAL], "expanded": [EXPANDED], "difference": [LOST, GAINED]}
+            self.draw(*(_layer(name, groups, [], torch.zeros(4)) for name, groups in names.items()))
             return
-        self._mask = self.scene.mask(self.object).cpu()
+        mask = self.scene.mask(self.object).cpu()
+        self.box = boxes_from_masks(mask[None])[0]
+        x1, y1, x2, y2 = self.box.int().tolist()
+        # Nothing outside of its box matters to a mini-mask.
+        self._mask = mask[y1:y2, x1:x2].contiguous()
         rows = []
         for size in SIZES:
             mini = round_trip(self._mask[None], (size, size))
             rows.append((f"{size} × {size}", f"{size * size:,}", f"{float(mini.iou):.4f}"))
         self._sizes.show(rows, ("size", "bytes", "IoU"))
-        self._original = _layer("original", ORIGINAL, self._mask, opacity=0.15)
+        self._original = _layer("original", [ORIGINAL], self._mask[None], self.box, opacity=0.15)
         self._shrink()
-        box = self.mini.boxes[0]  # type: ignore[union-attr]
-        self.canvas.view = _around(box, self._mask.shape)
+        self.canvas.view = _around(self.box, mask.shape)
 
     def _shrink(self, change: Any = None) -> None:
         if not self._count:
@@ -95,24 +101,31 @@ class MiniMaskExplorer(Explorer):
         self.lost, self.gained = self._mask & ~expanded, expanded & ~self._mask
         self.draw(
             self._original,
-            _layer("expanded", EXPANDED, expanded, opacity=0.0),
-            _difference(self.lost, self.gained),
+            _layer("expanded", [EXPANDED], expanded[None], self.box, opacity=0.0),
+            _layer(
+                "difference",
+                [LOST, GAINED],
+                [self.lost, self.gained],
+                self.box,
+                opacity=0.85,
+                outline=False,
+            ),
         )
-        square = torch.tensor([[0.0, 0.0, self.size, self.size]])
+        square = torch.tensor([0.0, 0.0, self.size, self.size])
         self.small.update(
-            photo=_crop(self.scene.photo.cpu(), mini.boxes[0], self.size),
-            layers=[MaskLayer("mini-mask", mini.mini_masks, square, groups=[MINI], opacity=0.5)],
+            photo=_crop(self.scene.photo.cpu(), self.box, self.size),
+            layers=[_layer("mini-mask", [MINI], mini.mini_masks, square, opacity=0.5)],
         )
         self._report(mini)
 
     def _report(self, mini: MiniMasks) -> None:
-        x1, y1, x2, y2 = mini.boxes[0].tolist()
+        x1, y1, x2, y2 = self.box.tolist()
         self._numbers.show(
             [
                 ("box", f"{x2 - x1:.0f} × {y2 - y1:.0f} px"),
-                ("full mask", f"{mini.mask_bytes:,} bytes"),
+                ("full mask", f"{self.full_bytes:,} bytes"),
                 ("mini-mask", f"{mini.mini_mask_bytes:,} bytes"),
-                ("smaller by", f"{mini.mask_bytes / mini.mini_mask_bytes:,.0f} ×"),
+                ("smaller by", f"{self.full_bytes / mini.mini_mask_bytes:,.0f} ×"),
                 ("IoU with the original", f"{float(mini.iou):.4f}"),
                 ("pixels lost", f"{int(self.lost.sum()):,}"),
                 ("pixels gained", f"{int(self.gained.sum()):,}"),
@@ -132,21 +145,19 @@ class MiniMaskExplorer(Explorer):
         return [numbers, still.picture(small.photo, small.layers, width=224), *others]
 
 
-def _layer(name: str, group: Group, mask: Tensor | None = None, **options: Any) -> MaskLayer:
-    masks = [] if mask is None else mask[None]
-    return MaskLayer(name, masks, groups=[group], pickable=False, **options)
-
-
-def _difference(*masks: Tensor) -> MaskLayer:
-    """The pixels that differ: those that were lost, and those that came in."""
+def _layer(
+    name: str, groups: Sequence[Group], masks: Any, box: Tensor, **options: Any
+) -> MaskLayer:
+    """Masks over one box, each in a group of its own."""
+    count = len(masks)
     return MaskLayer(
-        "difference",
+        name,
         masks,
-        groups=[LOST, GAINED],
-        group_index=range(len(masks)),
-        opacity=0.85,
-        outline=False,
+        box.expand(count, 4),
+        groups=groups,
+        group_index=range(count),
         pickable=False,
+        **options,
     )
 
 
