@@ -34,7 +34,5 @@ def class_groups(class_names: Sequence[str], *, background: bool = True) -> list
     """
     names = distinct_names(class_names)
     colors = class_colors(len(names))
-    groups = [
-        Group(name, color) for name, color in zip(names[1:MOST], colors[1:MOST], strict=True)
-    ]
+    groups = [Group(name, color) for name, color in zip(names[1:MOST], colors[1:MOST], strict=True)]
     return [Group(names[0], colors[0], "dotted", visible=background), *groups]

@@ -1,9 +1,9 @@
 """Explore stage 5, classification: what the box head says about each proposal.
 
-    explorer = ClassificationExplorer("voc_people")
-    explorer.proposal = 4                # or click a box
-    explorer.label = 1                   # its refined box, as if it were a person
-    explorer.probs, explorer.refined_box, explorer.level, explorer.points
+explorer = ClassificationExplorer("voc_people")
+explorer.proposal = 4                # or click a box
+explorer.label = 1                   # its refined box, as if it were a person
+explorer.probs, explorer.refined_box, explorer.level, explorer.points
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets as widgets
@@ -42,6 +43,54 @@ from widgets.explorer import Explorer, Readout, Source, as_boxes, as_trace, obje
 BARS = 8
 
 
+@dataclass(frozen=True, eq=False)
+class PickedProposal:
+    """What stage 5 makes of one proposal. Boxes and points are in pixels of the network's input.
+
+    Attributes:
+        box: [4] the proposal.
+        probs: [C] the probability of each class.
+        level: index of the feature map that it is pooled from, 0 is the finest.
+        scale: feature pixels per pixel of the network's input on that map.
+        samples: (rows, columns) of points that RoIAlign reads.
+        points: [rows · columns, 2] where it reads the map, row by row.
+        delta: [4] the delta for one class.
+        refined_box: [4] the box moved by that delta and clipped to the image.
+    """
+
+    box: Tensor
+    probs: Tensor
+    level: int
+    scale: float
+    samples: tuple[int, int]
+    points: Tensor
+    delta: Tensor
+    refined_box: Tensor
+
+
+def look_at(trace: Trace, proposal: int, label: int) -> PickedProposal:
+    """All that stage 5 computed about a proposal, with the refined box of class `label`."""
+    box = trace.proposals.boxes[proposal]
+    found = trace.classification
+    level = int(found.roi_level[proposal])
+    scale = roi_scales(trace)[level]
+    samples = roi_samples(trace, box, scale)
+    # A head may share one delta among all classes.
+    delta = found.deltas[proposal, label if found.deltas.shape[1] > 1 else 0]
+    moved = decode(delta[None], box[None], detection_settings(trace.model)["weights"])
+    return PickedProposal(
+        box=box,
+        probs=found.probs[proposal],
+        level=level,
+        scale=scale,
+        samples=samples,
+        # Points of the bins as bins of one point: rows and columns may differ in number.
+        points=sample_points(box, scale, samples, sampling_ratio=1),
+        delta=delta,
+        refined_box=clip_boxes_to_image(moved, trace.image_size)[0],
+    )
+
+
 class ClassificationExplorer(Explorer):
     """The proposals by class; of the picked one its probabilities, RoI samples and refined box.
 
@@ -54,11 +103,8 @@ class ClassificationExplorer(Explorer):
         label: the class for which the refined box is shown; picking a proposal sets it to the
             most probable class that is not the background.
 
-    What is shown, of the picked proposal (None without one):
-        probs: float [C], the class probabilities.
-        level: index of the feature map it was pooled from, 0 is the finest.
-        points: float [N, 2], where RoIAlign reads that map, in pixels of the network's input.
-        refined_box: float [4], moved by the delta of class `label` and clipped to the image.
+    What is shown:
+        picked: all about the picked proposal, a `PickedProposal`, or None.
     """
 
     proposal = t.Int(None, allow_none=True, help="The picked proposal.")
@@ -110,53 +156,16 @@ class ClassificationExplorer(Explorer):
         return change.value
 
     @property
-    def probs(self) -> Tensor | None:
-        """[C] the probability of each class."""
-        return None if self.proposal is None else self.trace.classification.probs[self.proposal]
-
-    @property
-    def level(self) -> int | None:
-        """Index of the feature map that the proposal was pooled from."""
-        if self.proposal is None:
-            return None
-        return int(self.trace.classification.roi_level[self.proposal])
-
-    @property
-    def box(self) -> Tensor | None:
-        """[4] the proposal, in pixels of the network's input."""
-        return None if self.proposal is None else self.trace.proposals.boxes[self.proposal]
-
-    @property
-    def refined_box(self) -> Tensor | None:
-        """[4] the proposal moved by the delta of class `label`, clipped to the image."""
-        if self.proposal is None:
-            return None
-        weights = detection_settings(self.trace.model)["weights"]
-        moved = decode(self._delta[None], self.box[None], weights)
-        return clip_boxes_to_image(moved, self.trace.image_size)[0]
-
-    @property
-    def points(self) -> Tensor | None:
-        """[N, 2] where RoIAlign reads the feature map, in pixels of the network's input."""
-        if self.proposal is None:
-            return None
-        rows, columns = roi_samples(self.trace, self.box, self.level)
-        # A ratio of its own for each direction: every point as a sample of a finer grid.
-        scale = roi_scales(self.trace)[self.level]
-        return sample_points(self.box, scale, (rows, columns), sampling_ratio=1)
-
-    @property
-    def _delta(self) -> Tensor:
-        deltas = self.trace.classification.deltas[self.proposal]
-        # A head may share one delta among all classes.
-        return deltas[self.label if len(deltas) > 1 else 0]
+    def picked(self) -> PickedProposal | None:
+        """All about the picked proposal."""
+        return None if self.proposal is None else look_at(self.trace, self.proposal, self.label)
 
     def _first_to_look_at(self) -> int:
         return int(self.trace.classification.probs[:, 1:].amax(dim=1).argmax())
 
     def _choose_label(self) -> None:
-        if self.probs is not None:
-            self.label = int(self.probs[1:].argmax()) + 1
+        if self.proposal is not None:
+            self.label = int(self.trace.classification.probs[self.proposal, 1:].argmax()) + 1
 
     def _on_pick(self, change: Any) -> None:
         if change.new is None or change.new[0] == "proposals":
@@ -187,7 +196,7 @@ class ClassificationExplorer(Explorer):
             threshold="probability",
         )
         objects = objects_layer(
-            as_boxes(torch.zeros((0, 4)) if truth is None else truth.boxes),
+            torch.zeros((0, 4)) if truth is None else truth.boxes,
             [] if truth is None else [names[label] for label in truth.labels.tolist()],
             visible=False,
         )
@@ -198,16 +207,17 @@ class ClassificationExplorer(Explorer):
 
     def _draw_picked(self, change: Any = None) -> None:
         """The picked proposal: on the photo, as bars and in numbers."""
-        picked = self.proposal is not None
-        box = as_boxes(self.box if picked else torch.zeros((0, 4)))
-        refined = as_boxes(self.refined_box if picked else torch.zeros((0, 4)))
-        color = class_colors(len(self.trace.class_names))[self.label]
+        picked = self.picked
+        nothing = torch.zeros((0, 4))
+        box = as_boxes(nothing if picked is None else picked.box)
+        refined = as_boxes(nothing if picked is None else picked.refined_box)
         name = distinct_names(self.trace.class_names)[self.label]
+        color = class_colors(len(self.trace.class_names))[self.label]
         self.draw(
-            self._bins(),
+            self._bins(picked),
             PointLayer(
                 "RoIAlign samples",
-                self.points if picked else torch.zeros((0, 2)),
+                nothing[:, :2] if picked is None else picked.points,
                 groups=[Group("RoIAlign samples", YELLOW)],
                 radius=1.3,
                 pickable=False,
@@ -223,57 +233,58 @@ class ClassificationExplorer(Explorer):
                 width=2.5,
                 pickable=False,
             ),
-            selected=("proposals", self.proposal) if picked else None,
+            selected=None if self.proposal is None else ("proposals", self.proposal),
         )
-        self._show_numbers()
+        self._show_bars(picked)
+        self._show_numbers(picked)
 
-    def _bins(self) -> GridLayer:
+    def _bins(self, picked: PickedProposal | None) -> GridLayer:
         """The 7×7 bins. RoIAlign reads half a pixel of the feature map off: so are they drawn."""
-        look = [Group("7×7 bins", SKY)]
-        if self.proposal is None:
+        look = [Group("bins", SKY)]
+        if picked is None:
             return GridLayer("RoI bins", (1, 1), (0, 0), groups=look, origin=(-9.0, -9.0))
-        scale = roi_scales(self.trace)[self.level]
-        x1, y1, x2, y2 = self.box.tolist()
         rows, columns = self.trace.model.roi_heads.box_roi_pool.output_size
-        width, height = max(x2 - x1, 1 / scale), max(y2 - y1, 1 / scale)
-        origin = (x1 + 0.5 / scale, y1 + 0.5 / scale)
-        stride = (width / columns, height / rows)
+        x1, y1, x2, y2 = picked.box.tolist()
+        pixel = 1 / picked.scale
+        stride = (max(x2 - x1, pixel) / columns, max(y2 - y1, pixel) / rows)
+        origin = (x1 + 0.5 * pixel, y1 + 0.5 * pixel)
         return GridLayer("RoI bins", stride, (rows, columns), groups=look, origin=origin)
 
-    def _show_numbers(self) -> None:
-        names = distinct_names(self.trace.class_names)
-        if self.proposal is None:
+    def _show_bars(self, picked: PickedProposal | None) -> None:
+        if picked is None:
             self.bars.show([], [], [], None)
-            self.numbers.show([("click a box on the photo", "")])
             return
-        probs = self.probs
-        top = probs.argsort(descending=True, stable=True)[:BARS].tolist()
+        top = picked.probs.argsort(descending=True, stable=True)[:BARS].tolist()
         if self.label not in top:
             top[-1] = self.label
+        names = distinct_names(self.trace.class_names)
         colors = class_colors(len(names))
         self.bars.show(
             [names[i] for i in top],
-            probs[top].tolist(),
+            picked.probs[top].tolist(),
             [colors[i] for i in top],
             top.index(self.label),
         )
-        level, box = self.level, self.box
-        scale = roi_scales(self.trace)[level]
-        width, height = (float(side) for side in (box[2:] - box[:2]))
-        rows, columns = roi_samples(self.trace, box, level)
-        moved = float(box_iou(box[None], self.refined_box[None]))
-        dx, dy, dw, dh = self._delta.tolist()
+
+    def _show_numbers(self, picked: PickedProposal | None) -> None:
+        if picked is None:
+            self.numbers.show([("click a box on the photo", "")])
+            return
+        width, height = (picked.box[2:] - picked.box[:2]).tolist()
+        rows, columns = picked.samples
+        dx, dy, dw, dh = picked.delta.tolist()
+        overlap = float(box_iou(picked.box[None], picked.refined_box[None]))
         self.numbers.show(
             [
                 ("proposal", f"{self.proposal}"),
                 ("objectness", f"{float(self.trace.proposals.scores[self.proposal]):.3f}"),
                 ("size, network pixels", f"{width:.1f} × {height:.1f}"),
-                ("feature map", map_names(self.trace)[level]),
-                ("size there", f"{width * scale:.1f} × {height * scale:.1f}"),
+                ("feature map", map_names(self.trace)[picked.level]),
+                ("size there", f"{width * picked.scale:.1f} × {height * picked.scale:.1f}"),
                 ("RoIAlign samples", f"{columns} × {rows}"),
                 ("dx, dy", f"{dx:+.2f}, {dy:+.2f}"),
                 ("dw, dh", f"{dw:+.2f}, {dh:+.2f}"),
-                ("IoU before and after", f"{moved:.2f}"),
+                ("IoU before and after", f"{overlap:.2f}"),
             ]
         )
 
@@ -299,7 +310,7 @@ def map_names(trace: Trace) -> list[str]:
     ]
 
 
-def roi_samples(trace: Trace, box: Tensor, level: int) -> tuple[int, int]:
+def roi_samples(trace: Trace, box: Tensor, scale: float) -> tuple[int, int]:
     """How many points RoIAlign reads for one RoI: rows and columns.
 
     A sampling ratio of 0 or less means as many as a bin has feature pixels, rounded up.
@@ -308,7 +319,7 @@ def roi_samples(trace: Trace, box: Tensor, level: int) -> tuple[int, int]:
     rows, columns = pool.output_size
     if pool.sampling_ratio > 0:
         return rows * pool.sampling_ratio, columns * pool.sampling_ratio
-    x1, y1, x2, y2 = (box * roi_scales(trace)[level]).tolist()
+    x1, y1, x2, y2 = (box * scale).tolist()
     height, width = max(y2 - y1, 1.0), max(x2 - x1, 1.0)
     return rows * math.ceil(height / rows), columns * math.ceil(width / columns)
 

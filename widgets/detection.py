@@ -1,9 +1,9 @@
 """Explore stage 6, detection: how classified proposals become at most 100 boxes.
 
-    explorer = DetectionExplorer("voc_people")
-    explorer.score_threshold = 0.3       # everything from here on is computed again
-    explorer.step = "suppressed"         # the candidates that NMS keeps, and those that leave
-    explorer.candidate = 1234            # or click a box: explorer.fate() says what became of it
+explorer = DetectionExplorer("voc_people")
+explorer.score_threshold = 0.3       # everything from here on is computed again
+explorer.step = "suppressed"         # the candidates that NMS keeps, and those that leave
+explorer.candidate = 1234            # or click a box: explorer.fate() says what became of it
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import traitlets as t
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from mrcnn_steps.detection import Detections, detect
+from mrcnn_steps.detection import detect
 from mrcnn_steps.trace import Trace, detection_settings
 from widgets.canvas import (
     GREY,
@@ -112,6 +112,7 @@ class DetectionExplorer(Explorer):
             ],
             [self.steps, self.numbers],
         )
+        self._draw_objects()
         self._recompute()
         numbers = ["score_threshold", "nms_threshold", "max_detections", "best_class_only"]
         self.observe(self._recompute, numbers)
@@ -123,14 +124,14 @@ class DetectionExplorer(Explorer):
     def show(self, trace: Trace) -> None:
         """Shows another trace of a model with the same classes, with the settings as they are."""
         self.trace = trace
-        self._recompute(photo=trace.letterbox.image)
+        with self.canvas.hold_sync():
+            self._draw_objects()
+            self._recompute(photo=trace.letterbox.image)
 
     @t.validate("max_detections")
     def _check_max_detections(self, change: Any) -> int:
         if change.value > self._most:
-            raise t.TraitError(
-                f"max_detections: expected 1 to {self._most}, found {change.value}"
-            )
+            raise t.TraitError(f"max_detections: expected 1 to {self._most}, found {change.value}")
         return change.value
 
     @t.validate("candidate")
@@ -163,8 +164,7 @@ class DetectionExplorer(Explorer):
             case "large":
                 return "left: too small"
             case "suppressed":
-                rival = found.suppressor(candidate)
-                return f"suppressed by candidate {rival}, IoU {self._iou(candidate, rival):.2f}"
+                return f"suppressed by candidate {found.suppressor(candidate)}"
         return f"left: not among the best {found.max_detections}"
 
     def _iou(self, a: int, b: int) -> float:
@@ -206,6 +206,16 @@ class DetectionExplorer(Explorer):
                 )
         self._draw(**changes)
 
+    def _draw_objects(self) -> None:
+        truth = self.trace.ground_truth
+        names = distinct_names(self.trace.class_names)
+        objects = objects_layer(
+            torch.zeros((0, 4)) if truth is None else truth.boxes,
+            [] if truth is None else [names[label] for label in truth.labels.tolist()],
+            visible=False,
+        )
+        self.draw(objects)
+
     def _draw(self, change: Any = None, **changes: Any) -> None:
         """The candidates that the step left or turned away."""
         rows = self._rows()
@@ -241,23 +251,17 @@ class DetectionExplorer(Explorer):
             labels=self._labels(shown, staying),
             threshold="score",
         )
-        truth = self.trace.ground_truth
-        objects = objects_layer(
-            as_boxes(torch.zeros((0, 4)) if truth is None else truth.boxes),
-            [] if truth is None else [names[label] for label in truth.labels.tolist()],
-            visible=False,
-        )
         if self.candidate is not None and self.candidate >= len(found.refined):
             self.candidate = None
         with self.canvas.hold_sync():
-            self.draw(objects, layer, **changes)
+            self.draw(layer, **changes)
             self._draw_picked()
 
     def _labels(self, shown: Tensor, staying: Tensor) -> list[str] | None:
         """Class and score beside the boxes that stay, where there is room."""
         found = self.detections
         names = distinct_names(self.trace.class_names)
-        if int(staying.sum()) > MOST_LABELED:
+        if self.counts[self.step] > MOST_LABELED:
             return None
         return [
             f"{names[label]} {score:.2f}" if stays else ""
@@ -294,10 +298,9 @@ class DetectionExplorer(Explorer):
 
     def _draw_picked(self, change: Any = None) -> None:
         row = self._row_of(self.candidate)
-        self.canvas.selected = None if row is None else ("candidates", row)
-        self._explain(self.candidate)
+        self._explain(self.candidate, selected=None if row is None else ("candidates", row))
 
-    def _explain(self, candidate: int | None) -> None:
+    def _explain(self, candidate: int | None, **changes: Any) -> None:
         """Where a candidate came from and what became of it, on the photo and in numbers."""
         found = self.detections
         nothing = torch.zeros((0, 4))
@@ -330,6 +333,7 @@ class DetectionExplorer(Explorer):
                 width=3,
                 pickable=False,
             ),
+            **changes,
         )
 
     def _show_numbers(self, candidate: int, proposal: int) -> None:

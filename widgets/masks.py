@@ -1,13 +1,14 @@
 """Explore stage 7, masks: from a 28×28 soft mask to pixels of the photo, and its ground truth.
 
-    explorer = MaskExplorer("voc_people")
-    explorer.detection = 2               # or click a box
-    explorer.threshold = 0.3
-    explorer.mask, explorer.iou, explorer.target
+explorer = MaskExplorer("voc_people")
+explorer.detection = 2               # or click a box
+explorer.threshold = 0.3
+explorer.mask, explorer.iou, explorer.target
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,11 +25,56 @@ from mrcnn_steps.trace import Trace
 from widgets import still
 from widgets.canvas import BLUE, ORANGE, YELLOW, BoxLayer, Canvas, Category, Group, MaskLayer
 from widgets.classes import class_colors, distinct_names
-from widgets.explorer import Explorer, Readout, Source, as_boxes, as_trace, objects_layer, title
+from widgets.explorer import Explorer, Readout, Source, as_boxes, as_trace, objects_layer
 
 # What stands for a grid that there is not.
 EMPTY = 28
+MOST_LABELED = 40
 PASTES = {"torchvision": False, "exact": True}
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The object that a detection overlaps most.
+
+    Attributes:
+        object: its row in `trace.ground_truth`.
+        box_iou: IoU of its box with the detection.
+        name: its class.
+        mask: bool [H, W], its mask in the photo.
+        target: float [28, 28], what the mask head should say about the detection's box; None
+            without a mask head.
+    """
+
+    object: int
+    box_iou: float
+    name: str
+    mask: Tensor
+    target: Tensor | None
+
+
+def find_truth(trace: Trace, detection: int) -> Truth | None:
+    """The object whose box overlaps a detection most; None if none does."""
+    truth, photo = trace.ground_truth, trace.sample
+    if truth is None or photo is None or not len(truth.boxes):
+        return None
+    roi = trace.detections.boxes[detection : detection + 1]
+    overlap = box_iou(roi, truth.boxes)[0]
+    best = int(overlap.argmax())
+    if overlap[best] == 0:
+        return None
+    target = None
+    if trace.mask_logits is not None:
+        first = torch.zeros(1, dtype=torch.int64, device=roi.device)
+        masks, boxes = truth.masks[best : best + 1], truth.boxes[best : best + 1]
+        target = mask_targets(masks, boxes, roi, first, trace.mask_logits.shape[-1])[0]
+    return Truth(
+        object=best,
+        box_iou=float(overlap[best]),
+        name=trace.class_names[int(truth.labels[best])],
+        mask=photo.masks[int(truth.objects[best])].to(roi.device),
+        target=target,
+    )
 
 
 class MaskExplorer(Explorer):
@@ -49,10 +95,8 @@ class MaskExplorer(Explorer):
     What is shown, of the picked detection (None where there is none):
         soft: float [28, 28], the mask of class `label`.
         mask: bool [H, W], the soft mask pasted into the photo.
-        object: row of the sample's object whose box overlaps the detection most.
-        box_iou: IoU of the two boxes.
-        target: float [28, 28], what the mask head should have said for this box.
-        iou: IoU of `mask` with the object's mask, in pixels of the photo.
+        truth: the object that it overlaps most, a `Truth`.
+        iou: IoU of `mask` with that object's mask, in pixels of the photo.
     """
 
     detection = t.Int(None, allow_none=True, help="The picked detection.")
@@ -62,7 +106,7 @@ class MaskExplorer(Explorer):
     )
     exact = t.Bool(
         False,
-        help="torchvision's paste enlarges the box by up to a pixel; the exact one fills it as it is.",
+        help="torchvision's paste shifts and grows small masks; the exact one fills the box.",
     )
 
     def __init__(self, source: Source, **settings: Any) -> None:
@@ -71,7 +115,6 @@ class MaskExplorer(Explorer):
         height, width = photo.shape[1:]
         canvas = Canvas(photo, title=f"Masks · pixels of the photo, {width} × {height}")
         super().__init__(canvas, **settings)
-        self._forget()
         grid = partial(Canvas, np.zeros((EMPTY, EMPTY, 3), np.uint8), max_height=140)
         self.soft_view, self.target_view = grid(title="soft mask"), grid(title="mask target")
         self.numbers = Readout("Picked detection", lines=10)
@@ -85,9 +128,7 @@ class MaskExplorer(Explorer):
                     options=[(name, label) for label, name in enumerate(names)],
                 ),
                 self.control("threshold", "threshold"),
-                self.control(
-                    "exact", "paste", widgets.ToggleButtons, options=list(PASTES.items())
-                ),
+                self.control("exact", "paste", widgets.ToggleButtons, options=list(PASTES.items())),
             ],
             [self._grids(), self.numbers],
         )
@@ -96,6 +137,7 @@ class MaskExplorer(Explorer):
             self.detection = 0
         if "label" not in settings:
             self._choose_label()
+        self._draw_context()
         self._draw_mask()
         self.observe(self._on_detection, "detection")
         self.observe(self._draw_mask, ["label", "threshold", "exact"])
@@ -104,9 +146,192 @@ class MaskExplorer(Explorer):
     def show(self, trace: Trace) -> None:
         """Shows another trace of a model with the same classes, with the settings as they are."""
         self.trace = trace
-        self._forget()
         with self.canvas.hold_sync():
             self.detection = None
             self._draw_detections(photo=trace.image)
             if len(trace.detections):
                 self.detection = 0
+
+    @t.validate("detection")
+    def _check_detection(self, change: Any) -> int | None:
+        count = len(self.trace.detections)
+        if change.value is not None and not 0 <= change.value < count:
+            raise t.TraitError(f"detection: expected 0 to {count - 1}, found {change.value}")
+        return change.value
+
+    @t.validate("label")
+    def _check_label(self, change: Any) -> int:
+        count = len(self.trace.class_names)
+        if not 0 <= change.value < count:
+            raise t.TraitError(f"label: expected 0 to {count - 1}, found {change.value}")
+        return change.value
+
+    def _on_pick(self, change: Any) -> None:
+        if change.new is None:
+            self.detection = None
+        elif change.new[0] in ("detections", "soft masks"):
+            self.detection = change.new[1]
+
+    def _on_detection(self, change: Any) -> None:
+        with self.canvas.hold_sync():
+            self._draw_context()
+            before = self.label
+            self._choose_label()
+            if self.label == before:
+                self._draw_mask()
+
+    def _choose_label(self) -> None:
+        if self.detection is not None:
+            self.label = int(self.trace.detections.labels[self.detection])
+
+    def _paste(self) -> None:
+        """The picked detection's mask with the settings as they are."""
+        self.soft: Tensor | None = None
+        self.mask: Tensor | None = None
+        self.iou: float | None = None
+        trace, row = self.trace, self.detection
+        if row is None or trace.mask_logits is None:
+            return
+        soft = trace.mask_logits[row, self.label].sigmoid()
+        box = trace.result["boxes"][row : row + 1]
+        height, width = trace.image.shape[1:]
+        mask = paste(soft[None], box, (height, width), self.threshold, self.exact)[0]
+        self.soft, self.mask = soft, mask
+        if self.truth is not None:
+            both = torch.count_nonzero(mask & self.truth.mask)
+            either = torch.count_nonzero(mask | self.truth.mask)
+            self.iou = float(both / either.clamp(min=1))
+
+    def _draw_detections(self, **changes: Any) -> None:
+        trace = self.trace
+        names = distinct_names(trace.class_names)
+        colors = class_colors(len(names))
+        labels, scores = trace.result["labels"].tolist(), trace.result["scores"]
+        truth, nothing = trace.ground_truth, torch.zeros((0, 4))
+        objects = objects_layer(
+            trace.letterbox.undo_boxes(nothing if truth is None else truth.boxes),
+            [] if truth is None else [names[label] for label in truth.labels.tolist()],
+            visible=False,
+        )
+        self._boxes = as_boxes(trace.result["boxes"])
+        self._colors = [colors[label] for label in labels]
+        texts = [f"{names[n]} {s:.2f}" for n, s in zip(labels, scores.tolist(), strict=True)]
+        detections = BoxLayer(
+            "detections",
+            self._boxes,
+            groups=[Group("detections", BLUE)],
+            colors=self._colors,
+            labels=texts if len(texts) <= MOST_LABELED else None,
+            fields={"class": Category(labels, names), "score": scores},
+            threshold="score",
+        )
+        self.draw(objects, detections, **changes)
+
+    def _draw_mask(self, change: Any = None) -> None:
+        self._paste()
+        color = class_colors(len(self.trace.class_names))[self.label]
+        self.draw(
+            MaskLayer(
+                "pasted mask",
+                [] if self.mask is None else [self.mask],
+                groups=[Group("pasted mask", color)],
+                opacity=0.45,
+                pickable=False,
+            ),
+            selected=None if self.detection is None else ("detections", self.detection),
+        )
+        self._draw_grids(color)
+        self._show_numbers()
+
+    def _draw_context(self) -> None:
+        """The object's own mask; and the soft masks of the others, stretched over their boxes."""
+        self.truth = None if self.detection is None else find_truth(self.trace, self.detection)
+        probs = self.trace.mask_probs
+        grids = [] if probs is None else list(probs.cpu())
+        if grids and self.detection is not None:
+            grids[self.detection] = torch.zeros_like(grids[self.detection])
+        boxes = self._boxes[: len(grids)]
+        layer = MaskLayer(
+            "soft masks",
+            grids,
+            boxes,
+            groups=[Group("soft masks", BLUE)],
+            colors=self._colors[: len(grids)],
+            opacity=0.5,
+        )
+        annotated = MaskLayer(
+            "mask of the object",
+            [] if self.truth is None else [self.truth.mask],
+            groups=[Group("mask of the object", YELLOW)],
+            opacity=0.0,
+            pickable=False,
+        )
+        self.draw(layer, annotated)
+
+    def _grids(self) -> widgets.HBox:
+        for view in (self.soft_view, self.target_view):
+            view.layout = widgets.Layout(width="140px")
+        return widgets.HBox([self.soft_view, self.target_view], layout=widgets.Layout(gap="8px"))
+
+    def _views(self) -> list[tuple[Canvas, Tensor | None, float]]:
+        """Each small view, its grid, and from which value on a sample is inside."""
+        return [
+            (self.soft_view, self.soft, self.threshold),
+            (self.target_view, None if self.truth is None else self.truth.target, 0.5),
+        ]
+
+    def _draw_grids(self, color: str) -> None:
+        """Both 28×28 pictures, with the outline of what is above the threshold."""
+        for view, grid, threshold in self._views():
+            pixels = np.zeros((EMPTY, EMPTY), np.uint8)
+            if grid is not None:
+                pixels = np.round(grid.cpu().numpy() * 255).astype(np.uint8)
+            height, width = pixels.shape
+            inside = MaskLayer(
+                f"≥ {threshold:.2f}",
+                [] if grid is None else [grid >= threshold],
+                None if grid is None else [[0, 0, width, height]],
+                groups=[Group("above", color if view is self.soft_view else ORANGE)],
+                opacity=0.0,
+                pickable=False,
+            )
+            view.update(photo=np.stack([pixels] * 3, axis=2), layers=[inside])
+
+    def _show_numbers(self) -> None:
+        trace, row = self.trace, self.detection
+        if row is None:
+            missing = "no detection" if not len(trace.detections) else "click a box on the photo"
+            self.numbers.show([(missing, "")])
+            return
+        names, truth = distinct_names(trace.class_names), self.truth
+        lines = [
+            ("detection", f"{row}"),
+            ("class", names[int(trace.result["labels"][row])]),
+            ("score", f"{float(trace.result['scores'][row]):.3f}"),
+        ]
+        if self.mask is None:
+            lines.append(("masks", "none: this model has no mask head"))
+        else:
+            lines.append(("pixels of the mask", f"{int(torch.count_nonzero(self.mask)):,}"))
+        if truth is None:
+            lines.append(("object", "none overlaps it"))
+        else:
+            lines.append(("object", f"{truth.object} {truth.name}"))
+            lines.append(("IoU of the boxes", f"{truth.box_iou:.3f}"))
+        if truth is not None and truth.target is not None and self.soft is not None:
+            wrong = (self.soft >= self.threshold) ^ (truth.target >= 0.5)
+            lines.append(("IoU of the masks", f"{self.iou:.3f}"))
+            lines.append(("28×28 samples that differ", f"{float(wrong.float().mean()):.1%}"))
+        self.numbers.show(lines)
+
+    def _side_pictures(self) -> list[Image.Image]:
+        if self.soft is None:
+            return super()._side_pictures()
+        views = [view for view, grid, _ in self._views() if grid is not None]
+        page = Image.new("RGB", (270, 150), still.PAPER)
+        pen, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+        for place, view in enumerate(views):
+            pen.text((138 * place, 9), view.title, "#000000", font, anchor="lm")
+            grid = still.picture(view.photo, view.layers, width=130)
+            page.paste(grid.crop((0, 0, 130, 130)), (138 * place, 20))
+        return [page, *super()._side_pictures()]
