@@ -13,6 +13,7 @@ const CALM_MS = 45;
 const SETTLED_MS = 120;
 const REPORT_MS = 80; // the kernel hears of the pointer at most this often
 
+// Each rule names the root as well, to win over what a page says of plain buttons and lists.
 const STYLE = `
 .mrv {
   --mrv-ink: #1f2328; --mrv-soft: #59636e; --mrv-paper: #ffffff; --mrv-line: #d1d9e0;
@@ -34,83 +35,83 @@ body[data-jp-theme-light="false"] .mrv, body.vscode-dark .mrv {
   color-scheme: dark;
 }
 .mrv *, .mrv *::before { box-sizing: border-box; }
-.mrv-title { font-size: 13px; font-weight: 600; margin: 0 0 6px; }
-.mrv-title:empty { display: none; }
-.mrv-stage {
+.mrv .mrv-title { font-size: 13px; font-weight: 600; margin: 0 0 6px; }
+.mrv .mrv-title:empty { display: none; }
+.mrv .mrv-stage {
   position: relative; overflow: hidden; border-radius: 6px; background: var(--mrv-back);
   cursor: crosshair; touch-action: none; user-select: none; -webkit-user-select: none;
   outline: none;
 }
-.mrv-stage.mrv-drag { cursor: grabbing; }
-.mrv-stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; }
-.mrv-stage:focus-visible, .mrv button:focus-visible, .mrv input:focus-visible {
+.mrv .mrv-stage.mrv-drag { cursor: grabbing; }
+.mrv .mrv-stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; }
+.mrv .mrv-stage:focus-visible, .mrv button:focus-visible, .mrv input:focus-visible {
   outline: 2px solid var(--mrv-focus); outline-offset: 1px;
 }
-.mrv-tools {
+.mrv .mrv-tools {
   position: absolute; top: 8px; right: 8px; display: flex; border-radius: 6px; overflow: hidden;
   background: var(--mrv-card); box-shadow: 0 0 0 1px var(--mrv-line); opacity: 0;
   transition: opacity .12s;
 }
-.mrv-stage:hover .mrv-tools, .mrv-stage:focus-within .mrv-tools,
-.mrv-stage:focus .mrv-tools { opacity: 1; }
-@media (hover: none) { .mrv-tools { opacity: 1; } }
-.mrv-tools button {
+.mrv .mrv-stage:hover .mrv-tools, .mrv .mrv-stage:focus-within .mrv-tools,
+.mrv .mrv-stage:focus .mrv-tools { opacity: 1; }
+@media (hover: none) { .mrv .mrv-tools { opacity: 1; } }
+.mrv .mrv-tools button {
   all: unset; width: 26px; height: 24px; text-align: center; cursor: pointer;
   font-size: 14px; line-height: 24px; color: var(--mrv-ink);
 }
-.mrv-tools button + button { border-left: 1px solid var(--mrv-line); }
-.mrv-tools button.mrv-fit { width: auto; padding: 0 8px; font-size: 11px;
+.mrv .mrv-tools button + button { border-left: 1px solid var(--mrv-line); }
+.mrv .mrv-tools button.mrv-fit { width: auto; padding: 0 8px; font-size: 11px;
   font-variant-numeric: tabular-nums; }
-.mrv-tools button:hover { background: var(--mrv-line); }
-.mrv-tools button:focus-visible { outline-offset: -2px; }
-.mrv-card {
+.mrv .mrv-tools button:hover { background: var(--mrv-line); }
+.mrv .mrv-tools button:focus-visible { outline-offset: -2px; }
+.mrv .mrv-card {
   position: absolute; top: 0; left: 0; width: max-content; max-width: 280px; padding: 7px 10px 8px;
   border-radius: 6px; background: var(--mrv-card); pointer-events: none;
   box-shadow: 0 0 0 1px var(--mrv-line), 0 4px 16px rgba(0, 0, 0, .22);
 }
 .mrv [hidden] { display: none !important; }
-.mrv-card-head { display: flex; align-items: center; gap: 6px; font-weight: 600; }
-.mrv-card-head span { overflow-wrap: anywhere; }
-.mrv-card dl {
+.mrv .mrv-card-head { display: flex; align-items: center; gap: 6px; font-weight: 600; }
+.mrv .mrv-card-head span { overflow-wrap: anywhere; }
+.mrv .mrv-card dl {
   display: grid; grid-template-columns: auto 1fr; gap: 0 12px; margin: 4px 0 0; padding: 0;
   font-variant-numeric: tabular-nums;
 }
-.mrv-card dt { color: var(--mrv-soft); font-weight: 400; }
-.mrv-card dd { margin: 0; padding: 0; text-align: right; overflow-wrap: anywhere; }
-.mrv-card-foot { margin-top: 5px; color: var(--mrv-soft); font-size: 11px; }
-.mrv-card-foot:empty { display: none; }
-.mrv-legend {
+.mrv .mrv-card dt { color: var(--mrv-soft); font-weight: 400; }
+.mrv .mrv-card dd { margin: 0; padding: 0; text-align: right; overflow-wrap: anywhere; }
+.mrv .mrv-card-foot { margin-top: 5px; color: var(--mrv-soft); font-size: 11px; }
+.mrv .mrv-card-foot:empty { display: none; }
+.mrv .mrv-legend {
   display: flex; flex-wrap: wrap; align-items: center; gap: 5px 6px; margin-top: 8px;
   max-height: 84px; overflow-y: auto; padding: 2px;
 }
-.mrv-legend:empty { display: none; }
-.mrv-set { display: contents; }
-.mrv-chip {
+.mrv .mrv-legend:empty { display: none; }
+.mrv .mrv-set { display: contents; }
+.mrv .mrv-chip {
   all: unset; display: inline-flex; align-items: center; gap: 6px; padding: 1px 9px 1px 7px;
   border-radius: 11px; box-shadow: inset 0 0 0 1px var(--mrv-line); background: var(--mrv-paper);
   cursor: pointer; line-height: 20px; max-width: 260px; box-sizing: border-box;
 }
-.mrv-chip > span:first-of-type { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.mrv-chip:hover { box-shadow: inset 0 0 0 1px var(--mrv-soft); }
-.mrv-chip:focus-visible { border-radius: 11px; }
+.mrv .mrv-chip > span:first-of-type { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.mrv .mrv-chip:hover { box-shadow: inset 0 0 0 1px var(--mrv-soft); }
+.mrv .mrv-chip:focus-visible { border-radius: 11px; }
 .mrv svg { flex: none; filter: drop-shadow(0 0 .7px rgba(0, 0, 0, .7)); }
-.mrv-chip .mrv-count { color: var(--mrv-soft); font-variant-numeric: tabular-nums;
+.mrv .mrv-chip .mrv-count { color: var(--mrv-soft); font-variant-numeric: tabular-nums;
   white-space: nowrap; }
-.mrv-chip[aria-pressed="false"] { background: transparent; color: var(--mrv-soft); }
-.mrv-chip[aria-pressed="false"] > span:first-of-type { text-decoration: line-through; }
-.mrv-chip[aria-pressed="false"] svg { opacity: .35; }
-.mrv-chip.mrv-all { box-shadow: none; background: none; padding: 1px 2px; font-weight: 600; }
-.mrv-set:not(:first-child) .mrv-all { margin-left: 8px; }
-.mrv-slider { display: inline-flex; align-items: center; gap: 6px; color: var(--mrv-soft); }
-.mrv-slider input { width: 96px; margin: 0; accent-color: var(--mrv-focus); }
-.mrv-slider output { color: var(--mrv-ink); min-width: 3.2em;
+.mrv .mrv-chip[aria-pressed="false"] { background: transparent; color: var(--mrv-soft); }
+.mrv .mrv-chip[aria-pressed="false"] > span:first-of-type { text-decoration: line-through; }
+.mrv .mrv-chip[aria-pressed="false"] svg { opacity: .35; }
+.mrv .mrv-chip.mrv-all { box-shadow: none; background: none; padding: 1px 2px; font-weight: 600; }
+.mrv .mrv-set:not(:first-child) .mrv-all { margin-left: 8px; }
+.mrv .mrv-slider { display: inline-flex; align-items: center; gap: 6px; color: var(--mrv-soft); }
+.mrv .mrv-slider input { width: 96px; margin: 0; accent-color: var(--mrv-focus); }
+.mrv .mrv-slider output { color: var(--mrv-ink); min-width: 3.2em;
   font-variant-numeric: tabular-nums; }
-.mrv-status {
+.mrv .mrv-status {
   min-height: 18px; margin-top: 4px; padding: 0 2px; color: var(--mrv-soft);
   white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
   font-variant-numeric: tabular-nums;
 }
-.mrv-help { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.mrv .mrv-help { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 `;
 
 const HELP =
@@ -1109,8 +1110,9 @@ class Viewer {
   paintOverlay(t) {
     const ctx = this.overlay.getContext("2d");
     ctx.clearRect(0, 0, t.w, t.h);
-    const selected = this.lookUp(this.model.get("selected"));
-    const hovered = this.candidates[this.index] ?? this.lookUp(this.model.get("hovered"));
+    const onShow = (pick) => pick && pick.layer.on && pick.layer.shown[pick.row] && pick;
+    const selected = onShow(this.lookUp(this.model.get("selected")));
+    const hovered = this.candidates[this.index] ?? onShow(this.lookUp(this.model.get("hovered")));
     if (selected) this.emphasize(ctx, t, selected, true);
     if (hovered && !same(hovered, selected)) this.emphasize(ctx, t, hovered, false);
     if (this.crosshair) this.paintCrosshair(ctx, t);

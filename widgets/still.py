@@ -45,7 +45,7 @@ def picture(
     for layer in layers:
         _draw_layer(image, layer, rows[layer.name], scale)
     for layer in layers:
-        if selected is not None and selected[0] == layer.name:
+        if selected is not None and selected[0] == layer.name and rows[layer.name][selected[1]]:
             _emphasize(image, layer, selected[1], scale)
     return _with_legend(image, layers, rows)
 
