@@ -1,0 +1,76 @@
+"""The command `mrcnn-steps`.
+
+A subcommand is a module with `add_arguments(parser)` and `run(args)`. Only the chosen one is
+imported.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+COMMANDS = {
+    "inspect": ("mrcnn_steps.inspect", "draw every stage of a photo, and print its tensors"),
+    "lab": ("mrcnn_steps.lab", "open the lessons in JupyterLab"),
+    "train": ("mrcnn_steps.model.train", "train a model on COCO annotations"),
+    "evaluate": ("mrcnn_steps.model.evaluate", "measure a model on COCO annotations"),
+}
+
+# What shells report for a command that Ctrl-C or a closed pipe ended: 128 + the signal's number.
+INTERRUPTED, BROKEN_PIPE = 130, 141
+FAILED = 2
+
+
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """Build the parser; only the chosen subcommand knows its arguments.
+
+    Args:
+        chosen: a key of `COMMANDS`, or anything else for none.
+
+    Returns:
+        The parser; it sets `command`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="mrcnn-steps", description="See a Mask R-CNN think, step by step."
+    )
+    parser.add_argument("--version", action="version", version=version("mrcnn-steps"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, summary) in COMMANDS.items():
+        subparser = commands.add_parser(name, help=summary, description=f"{summary}.".capitalize())
+        if name == chosen:
+            import_module(module).add_arguments(subparser)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: without the command's own name; by default those of the process.
+
+    Returns:
+        The exit status: 0, or 2 after a message on the error output.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    chosen = next((word for word in given if not word.startswith("-")), None)
+    try:
+        args = build_parser(chosen).parse_args(given)
+        module, _ = COMMANDS[args.command]
+        status = import_module(module).run(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes the output once more at exit; what is left goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (ValueError, OSError) as error:
+        print(f"mrcnn-steps: {error}", file=sys.stderr)
+        return FAILED
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,405 @@
+"""Pictures of what the network makes of a photo: proposals, classes, detections, masks."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from mrcnn_steps.boxes import normalize
+from mrcnn_steps.detection import Detections
+from mrcnn_steps.draw.primitives import (
+    Tile,
+    boxes,
+    crop,
+    joins,
+    labels,
+    masks,
+    photo,
+    tile_page,
+    to_numpy,
+)
+from mrcnn_steps.draw.style import (
+    DASHED,
+    DOTTED,
+    GREY,
+    ORANGE,
+    SKY,
+    SOLID,
+    VERMILLION,
+    Picture,
+    Swatch,
+    caption,
+    page,
+    palette,
+    plural,
+    short,
+)
+from mrcnn_steps.draw.targets import (
+    INPUT,
+    NO_ANNOTATIONS,
+    PHOTO,
+    nothing,
+    object_names,
+    on_input,
+    ratio,
+)
+from mrcnn_steps.masks import paste
+from mrcnn_steps.trace import Trace
+
+
+def _top(scores: Tensor, limit: int) -> Tensor:
+    """Rows by descending score, the first `limit`."""
+    return scores.topk(min(limit, len(scores))).indices
+
+
+def _without(rows: Tensor, others: Tensor, count: int) -> Tensor:
+    """The rows, of `count` in all, that are not among the others."""
+    gone = torch.ones(count, dtype=torch.bool, device=rows.device)
+    gone[others] = False
+    return rows[gone[rows]]
+
+
+def class_colors(labels: Sequence[int]) -> dict[int, str]:
+    """Give each foreground class a color: the most frequent ones the most distinct."""
+    found = [label for label, _ in Counter(labels).most_common() if label > 0]
+    return dict(zip(found, palette(len(found)), strict=True)) | {0: GREY}
+
+
+def figure_top_anchors(trace: Trace, limit: int = 100) -> Picture:
+    """Draw the anchors that the RPN finds most like an object, before refinement.
+
+    Args:
+        trace: of a photo.
+        limit: anchors to draw.
+
+    Returns:
+        The figure, in pixels of the network's input.
+    """
+    found = trace.proposals
+    rows = _top(found.top_scores, limit)
+    levels = trace.anchors.levels(found.top_index[rows]).tolist()
+    colors = palette(len(trace.anchors.grids))
+    scores = found.top_scores[rows]
+    between = f", objectness {scores[0]:.3f} … {scores[-1]:.3f}" if len(rows) else ""
+    legend = tuple(
+        Swatch(f"level {level}: {levels.count(level)}", colors[level])
+        for level in sorted(set(levels))
+    )
+    figure, ax = on_input(
+        trace,
+        f"Top {len(rows)} of {len(trace.anchors):,} anchors{between}",
+        f"Before refinement. {len(found.top_index):,} go on to be refined.",
+        found.top_anchors[rows],
+        legend,
+    )
+    boxes(ax, found.top_anchors[rows], [colors[level] for level in levels], width=1.3)
+    return figure
+
+
+def figure_refined_anchors(trace: Trace, limit: int = 50) -> Picture:
+    """Draw the top anchors refined by their predicted deltas, then clipped to the image.
+
+    Args:
+        trace: of a photo.
+        limit: anchors to draw.
+
+    Returns:
+        The figure, in pixels of the network's input: refined on the left, clipped on the right.
+    """
+    found = trace.proposals
+    rows = _top(found.top_scores, limit)
+    before, refined, clipped = (
+        part[rows] for part in (found.top_anchors, found.refined, found.clipped)
+    )
+    cut = (refined != clipped).any(dim=1)
+    every = int((found.refined != found.clipped).any(dim=1).sum())
+    image = trace.letterbox.image
+    height, width = image.shape[1:]
+    room = 0.08 * max(height, width)
+    view = (-room, -room, width + room, height + room)
+    figure, [left, right] = page(
+        f"Top {len(rows)} of {plural(len(found.top_index), 'anchor')}: refined, then clipped",
+        f"The predicted deltas move and resize every anchor. {int(cut.sum())} of these {len(rows)} "
+        f"reach beyond the image and are cut; of all {len(found.top_index):,}, {every:,}.",
+        (height + 2 * room) / (width + 2 * room),
+        columns=2,
+        legend=(
+            Swatch("anchor", GREY, DOTTED),
+            Swatch("refined", SKY, SOLID),
+            Swatch("beyond the image, cut", VERMILLION, DASHED),
+        ),
+        captions=True,
+    )
+    for ax in (left, right):
+        photo(ax, image, view)
+    boxes(left, before, GREY, DOTTED, 1.0)
+    joins(left, before, refined, [SKY] * len(rows))
+    for ax, after in ((left, refined), (right, clipped)):
+        boxes(ax, after[~cut], SKY, SOLID, 1.2)
+        boxes(ax, after[cut], VERMILLION, DASHED, 1.2)
+    caption(left, "refined", INPUT)
+    caption(right, "clipped to the image", INPUT)
+    return figure
+
+
+def figure_proposals(trace: Trace, limit: int = 50) -> Picture:
+    """Draw the best proposals: refined, clipped and suppressed, as fractions of the image.
+
+    Args:
+        trace: of a photo.
+        limit: proposals to draw.
+
+    Returns:
+        The figure; coordinates run from 0 to 1.
+    """
+    found = trace.proposals
+    shown = found.boxes[:limit]
+    height, width = trace.image_size
+    image = trace.letterbox.image[:, :height, :width]
+    figure, [ax] = page(
+        f"{plural(len(found), 'proposal')}, the best {len(shown)} shown",
+        f"NMS over {plural(len(found.scored_rows), 'box')} kept "
+        f"{len(found.nms_rows):,}; at most {found.post_nms_top_n:,} of them become proposals.",
+        ratio(image),
+        axis="fraction of the image (normalized coordinates)",
+    )
+    photo(ax, image).set_extent((0, 1, 1, 0))
+    ax.set_aspect(height / width)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(1, 0)
+    boxes(ax, normalize(shown, trace.image_size), SKY, width=1.3)
+    return figure
+
+
+def figure_classified_proposals(trace: Trace, limit: int = 40) -> Picture:
+    """Draw the proposals that are most surely an object, with their most probable class.
+
+    Args:
+        trace: of a photo.
+        limit: proposals to draw.
+
+    Returns:
+        The figure, in pixels of the network's input.
+    """
+    answer = trace.classification
+    chosen = answer.labels
+    foreground = (chosen > 0).nonzero().flatten()
+    rows = foreground[_top(answer.scores[foreground], limit)]
+    counts = Counter(chosen[foreground].tolist()).most_common(6)
+    said = ", ".join(f"{short(trace.class_names[label])} × {count:,}" for label, count in counts)
+    shown = f", the surest {len(rows)} shown" if len(rows) < len(foreground) else ""
+    figure, ax = on_input(
+        trace,
+        f"{plural(len(chosen), 'classified proposal')}: {len(foreground):,} foreground{shown}",
+        f"{len(chosen) - len(foreground):,} are background. Most frequent: {said or 'none'}.",
+        trace.proposals.boxes[rows],
+    )
+    found = chosen[rows].tolist()
+    by_class = class_colors(found)
+    colors = [by_class[label] for label in found]
+    boxes(ax, trace.proposals.boxes[rows], colors, width=1.3)
+    labels(ax, trace.proposals.boxes[rows], _said(trace, found, answer.scores[rows]), colors)
+    return figure
+
+
+def _said(trace: Trace, found: Sequence[int], scores: Tensor) -> list[str]:
+    """Class and score of boxes, as labels."""
+    return [
+        f"{short(trace.class_names[label])} {score:.2f}"
+        for label, score in zip(found, scores.tolist(), strict=True)
+    ]
+
+
+def detection_steps(found: Detections) -> list[tuple[str, str, Tensor]]:
+    """List the steps of the detection stage.
+
+    Args:
+        found: the detections of a trace.
+
+    Returns:
+        What each step does, a detail, and the candidates it keeps.
+    """
+    everything = torch.arange(len(found.candidate_label), device=found.rows.device)
+    tiny = len(found.confident_rows) - len(found.large_rows)
+    return [
+        ("refined and clipped", "a candidate is a proposal with a class", everything),
+        ("background out", "class 0", found.foreground_rows),
+        (
+            "low scores out",
+            f"at most {found.score_threshold:g}" + (f", and {tiny:,} without area" if tiny else ""),
+            found.large_rows,
+        ),
+        ("NMS per class", f"IoU above {found.nms_threshold:g} with a better one", found.nms_rows),
+        (f"top {found.max_detections}", "the detections", found.rows),
+    ]
+
+
+def figure_detection_steps(trace: Trace, limit: int = 100) -> Picture:
+    """Draw what each step of the detection stage keeps and drops.
+
+    Args:
+        trace: of a photo.
+        limit: candidates to draw in each panel, the ones of highest score.
+
+    Returns:
+        The figure: the proposals, then a panel for each step, in pixels of the network's input.
+    """
+    found = trace.detections
+    steps = detection_steps(found)
+    by_class = class_colors(found.candidate_label[found.large_rows].tolist())
+    figure, [first, *panels] = page(
+        f"From {plural(len(trace.proposals), 'proposal')} to {plural(len(found), 'detection')}, "
+        "step by step",
+        f"Each panel shows the best {limit} that a step keeps, colored by class, and the best "
+        f"{limit} that it drops.",
+        ratio(trace.letterbox.image),
+        rows=2,
+        columns=3,
+        legend=(
+            Swatch("kept: the color of its class", ORANGE),
+            Swatch("background, or too unsure to be kept to the end", GREY),
+            Swatch("dropped by this step", VERMILLION, DOTTED),
+        ),
+        captions=True,
+    )
+    photo(first, trace.letterbox.image)
+    boxes(first, trace.proposals.boxes[:limit], SKY, width=1)
+    caption(first, f"{plural(len(trace.proposals), 'proposal')}", "from the RPN")
+    before = steps[0][2]
+    for ax, (step, detail, rows) in zip(panels, steps, strict=True):
+        photo(ax, trace.letterbox.image)
+        dropped, kept = (
+            some[_top(found.candidate_score[some], limit)]
+            for some in (_without(before, rows, len(found.candidate_score)), rows)
+        )
+        colors = [by_class.get(label, GREY) for label in found.candidate_label[kept].tolist()]
+        boxes(ax, found.clipped[dropped], VERMILLION, DOTTED, 0.9)
+        boxes(ax, found.clipped[kept], colors, width=1.2)
+        caption(ax, f"{step}: {len(rows):,}", detail)
+        before = rows
+    return figure
+
+
+def figure_mask_targets(trace: Trace, limit: int = 20) -> Picture:
+    """Draw what the mask head is trained to say about proposals.
+
+    Args:
+        trace: of a sample.
+        limit: proposals to draw: the best of each object first.
+
+    Returns:
+        The figure: what a proposal sees of its object, and the target.
+    """
+    truth = trace.ground_truth
+    if truth is None:
+        return nothing(trace, "No mask targets", NO_ANNOTATIONS)
+    if trace.mask_logits is None:
+        return nothing(trace, "No mask targets", "This model has no mask head.")
+    threshold = trace.model.roi_heads.proposal_matcher.high_threshold
+    why = f"Trained are the proposals whose IoU with an object is at least {threshold:g}"
+    count = len(truth.mask_targets)
+    if not count:
+        return nothing(trace, "0 mask targets", f"{why}; this photo has none yet.")
+    rois = trace.proposals.boxes[truth.positive_proposals]
+    iou = box_iou(rois, truth.boxes).gather(1, truth.positive_objects[:, None])[:, 0]
+    names = object_names(trace, truth)
+    rows = _best_of_each(truth.positive_objects, iou)[:limit]
+    pictures = []
+    for row in rows.tolist():
+        index = int(truth.positive_objects[row])
+        pictures.append(
+            Tile(
+                crop(trace.letterbox.image, rois[row], truth.masks[index]),
+                to_numpy(truth.mask_targets[row]),
+                names[index],
+                f"object {index}, box IoU {iou[row]:.2f}",
+            )
+        )
+    height, width = truth.mask_targets.shape[1:]
+    reached = len(truth.positive_objects.unique())
+    return tile_page(
+        f"{plural(count, 'mask target')} of {width} × {height}, {len(pictures)} shown",
+        f"{why}: {count:,}, on {reached} of {plural(len(truth.boxes), 'object')}. The target is "
+        "the object's mask, cut to the proposal.",
+        pictures,
+    )
+
+
+def _best_of_each(objects: Tensor, iou: Tensor) -> Tensor:
+    """Rows so that every object's best comes first, then every object's second best, …"""
+    order = iou.argsort(descending=True, stable=True)
+    seen: Counter[int] = Counter()
+    rank = []
+    for index in objects[order].tolist():
+        rank.append(seen[index])
+        seen[index] += 1
+    return order[torch.tensor(rank, device=order.device).argsort(stable=True)]
+
+
+def figure_predicted_masks(trace: Trace, limit: int = 20) -> Picture:
+    """Draw the soft mask that the mask head gives each detection.
+
+    Args:
+        trace: of a photo.
+        limit: detections to draw, the first ones.
+
+    Returns:
+        The figure: what lies in the detected box, and the mask of its class.
+    """
+    probs, found = trace.mask_probs, trace.detections
+    if probs is None:
+        return nothing(trace, "No predicted masks", "This model has no mask head.")
+    if not len(probs):
+        return nothing(trace, "0 predicted masks", "There is no detection to give a mask to.")
+    count = min(limit, len(probs))
+    pictures = [
+        Tile(
+            crop(trace.letterbox.image, found.boxes[row]),
+            to_numpy(probs[row]),
+            short(trace.class_names[int(found.labels[row])]),
+            f"score {found.scores[row]:.2f}",
+        )
+        for row in range(count)
+    ]
+    height, width = probs.shape[1:]
+    return tile_page(
+        f"{plural(len(probs), 'predicted mask')} of {width} × {height}, {count} shown",
+        "For each detection, the mask of its own class: the darker, the surer that a point "
+        "belongs to the object. Above one half it does.",
+        pictures,
+    )
+
+
+def figure_result(trace: Trace, min_score: float = 0.5) -> Picture:
+    """Draw what the model returns: boxes, classes and masks over the photo.
+
+    Args:
+        trace: of a photo.
+        min_score: detections of a lower score are only counted.
+
+    Returns:
+        The figure, in pixels of the photo.
+    """
+    scores = trace.result["scores"]
+    rows = (scores >= min_score).nonzero().flatten()
+    found = trace.result["labels"][rows].tolist()
+    counts = Counter(short(trace.class_names[label]) for label in found).most_common()
+    best = "" if len(rows) or not len(scores) else f" The best one has {scores[0]:.2f}."
+    figure, [ax] = page(
+        f"{len(rows)} of {plural(len(scores), 'detection')} with a score of {min_score:g} or more",
+        (", ".join(f"{name} × {count}" for name, count in counts) or "None.") + best,
+        ratio(trace.image),
+        axis=PHOTO,
+    )
+    photo(ax, trace.image)
+    colors = palette(len(rows))
+    places = trace.result["boxes"][rows]
+    probs = trace.mask_probs
+    if probs is not None and len(rows):
+        size = (trace.image.shape[1], trace.image.shape[2])
+        masks(ax, paste(probs[rows], places, size), colors)
+    boxes(ax, places, colors, width=1.3)
+    labels(ax, places, _said(trace, found, scores[rows]), colors)
+    return figure
