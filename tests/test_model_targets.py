@@ -1,4 +1,4 @@
-"""Training targets and losses: torchvision's numbers, and the two things that are not background."""
+"""Training targets and losses: torchvision's numbers, and what is not background."""
 
 import math
 
@@ -126,9 +126,7 @@ def test_mask_targets_agree_with_cutting_the_full_mask() -> None:
     gt = torch.tensor([[40.0, 50, 160, 130]])
     rois = torch.tensor([[40.0, 50, 160, 130], [60, 40, 150, 120], [30, 60, 170, 140]])
     mini = F.interpolate(full[None, :, 50:130, 40:160].float(), (112, 112), mode="nearest-exact")
-    found = mask_targets(
-        mini[0].to(torch.uint8).expand(3, -1, -1), gt.expand(3, -1), rois, size=28
-    )
+    found = mask_targets(mini[0].to(torch.uint8).expand(3, -1, -1), gt.expand(3, -1), rois, size=28)
     shifted = rois - 0.5  # the same pixels for `aligned=False`
     expected = project_masks_on_boxes(full, shifted, torch.zeros(3, dtype=torch.int64), 28)
     assert (found - expected).abs().mean() < 0.01

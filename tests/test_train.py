@@ -123,7 +123,7 @@ def test_processes_share_a_batch() -> None:
 def test_resume_equals_an_uninterrupted_run_to_the_last_bit(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C after the third of five steps; then --resume."""
+    """Ctrl-C during the third of five steps, which is finished; then --resume."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert train.run(arguments(data, whole)) == 0
 
@@ -131,7 +131,7 @@ def test_resume_equals_an_uninterrupted_run_to_the_last_bit(
 
     def press_ctrl_c(self: Log, step: int, *others: object) -> None:
         add(self, step, *others)  # type: ignore[arg-type]
-        if step == 3:
+        if step == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:

@@ -138,10 +138,10 @@ def flip(scene: Scene) -> Scene:
 
 
 def crop(scene: Scene, scale: float, canvas: int, generator: torch.Generator) -> Example:
-    """Large-scale jitter ("Simple Copy-Paste", 2021): a square window of the photo fills the canvas.
+    """Large-scale jitter ("Simple Copy-Paste", 2021): a window of the photo fills the canvas.
 
-    A window larger than the photo shows the whole photo, small, somewhere on black; a smaller one
-    a part of it, enlarged.
+    The window is a square. One larger than the photo shows the whole photo, small, somewhere on
+    black; a smaller one shows a part of it, enlarged.
 
     Args:
         scene: The photo.

@@ -53,7 +53,7 @@ def build(architecture: str, class_names: Sequence[str], image_size: int = 1024)
     return model
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place, then move it there: a reader sees the old or the new one."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -66,7 +66,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         raise
 
 
-def save_weights(model: nn.Module, path: Path, architecture: str, image_size: int) -> None:
+def save_weights(model: Any, path: Path, architecture: str, image_size: int) -> None:
     """Write a model's weights in half precision, with what is needed to build it again.
 
     Args:
@@ -160,8 +160,10 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(content, dict):
         raise ValueError(f"{path}: found {type(content).__name__}, expected a dict of tensors")
     # Ours hold an "average", torchvision's training script writes "model", others the bare dict.
-    weights = content.get("average", content.get("model", content))
-    return weights, content
+    for part in ("average", "model"):
+        if part in content:
+            return content[part], content
+    return content, content
 
 
 def from_file(path: Path, architecture: str | None = None) -> nn.Module:
@@ -223,7 +225,7 @@ def fit(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     model.load_state_dict(weights)
 
 
-def load_backbone(model: nn.Module, path: Path) -> None:
+def load_backbone(model: Any, path: Path) -> None:
     """Load ImageNet weights into a model's backbone.
 
     Args:

@@ -28,9 +28,12 @@ Record = dict[str, Any]
 PROPOSALS = (100, 1000)
 IOU_THRESHOLDS = torch.arange(10) * 0.05 + 0.5
 
+# The first of the numbers that pycocotools computes, in its order.
+OVERALL = ("AP", "AP50", "AP75", "small", "medium", "large")
+
 
 def evaluate(
-    model: nn.Module, folder: CocoFolder, device: torch.device, progress: bool = True
+    model: Any, folder: CocoFolder, device: torch.device, progress: bool = True
 ) -> Record | None:
     """Measure a model on a COCO data set.
 
@@ -88,7 +91,7 @@ def category_ids(class_names: Iterable[str], folder: CocoFolder) -> dict[int, in
 
 @torch.no_grad()
 def measure(
-    model: nn.Module,
+    model: Any,
     folder: CocoFolder,
     index: int,
     device: torch.device,
@@ -227,8 +230,7 @@ def average_precision(folder: CocoFolder, truth, detections: list[Record], kind:
         for i, name in names.items()
     }
     if not detections:
-        overall = dict.fromkeys(("AP", "AP50", "AP75", "small", "medium", "large"), 0.0)
-        return overall | {"classes": empty}
+        return dict.fromkeys(OVERALL, 0.0) | {"classes": empty}
     with contextlib.redirect_stdout(io.StringIO()):
         found = truth.loadRes([dict(each) for each in detections])
         coco = COCOeval(truth, found, kind)
@@ -250,9 +252,8 @@ def average_precision(folder: CocoFolder, truth, detections: list[Record], kind:
         }
         for k, i in enumerate(coco.params.catIds)
     }
-    overall = ("AP", "AP50", "AP75", "small", "medium", "large")
     return {
-        name: percent(float(value)) for name, value in zip(overall, coco.stats[:6], strict=True)
+        name: percent(float(value)) for name, value in zip(OVERALL, coco.stats[:6], strict=True)
     } | {"classes": classes}
 
 
@@ -284,7 +285,7 @@ def table(metrics: Record) -> str:
 def write_json(value: Any, path: Path) -> None:
     """Write a JSON file atomically."""
     text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda file: file.write_text(text, encoding="utf-8") and None)
+    write_atomically(path, lambda file: file.write_bytes(text.encode()))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

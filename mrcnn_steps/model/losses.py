@@ -66,8 +66,7 @@ def detection_losses(
         The losses by their names in torchvision (`LOSSES`; without masks, the first four).
     """
     size = (images.shape[-2], images.shape[-1])
-    pixels = model.transform.normalize(images.float() / 255)
-    batch = ImageList(pixels.contiguous(memory_format=torch.channels_last), [size] * len(images))
+    batch = ImageList(model.transform.normalize(images.float() / 255), [size] * len(images))
     features = model.backbone(batch.tensors)
     objectness, deltas = model.rpn.head(list(features.values()))
     anchors = model.rpn.anchor_generator(batch, list(features.values()))[0]

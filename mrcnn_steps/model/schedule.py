@@ -4,7 +4,7 @@ import copy
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def learning_rate_factor(step: int, progress: float, warmup: int) -> float:
@@ -38,7 +38,8 @@ class Average:
     def update(self, model: nn.Module, step: int) -> None:
         """Move toward the weights that the model has after `step` steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        ours, theirs = list(self.model.parameters()), list(model.parameters())
+        ours: list[Tensor] = list(self.model.parameters())
+        theirs: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - decay)
         for own, other in zip(self.model.buffers(), model.buffers(), strict=True):
             own.copy_(other)

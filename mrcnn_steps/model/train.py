@@ -12,11 +12,12 @@ augmentation and all other random numbers are drawn from seeds made of these. Th
 """
 
 import argparse
+import fnmatch
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ class Run:
         seconds: Time they took, all sessions of the run together.
     """
 
-    model: nn.Module
+    model: Any
     average: Average
     optimizer: torch.optim.Optimizer
     step: int = 0
@@ -134,6 +135,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument("--scale", type=float, nargs=2, default=(0.5, 1.7), metavar=("MIN", "MAX"))
     recipe.add_argument("--color", type=float, default=0.4, help="strength of color changes (0.4)")
     recipe.add_argument("--paste", type=float, default=0.4, help="probability of pasting (0.4)")
+    recipe.add_argument(
+        "--freeze",
+        nargs="+",
+        default=(),
+        metavar="PATTERN",
+        help="parameters to leave as they are, such as 'backbone.body.stem.*'",
+    )
+    recipe.add_argument("--rois", type=int, help="RoIs trained on per photo (the model's own)")
+    recipe.add_argument(
+        "--roi-sampling",
+        type=int,
+        help="points a side that RoIAlign averages in training (the model's own); 1 is cheapest",
+    )
     recipe.add_argument("--seed", type=int, default=0)
     recipe.add_argument("--workers", type=int, default=max(0, (os.cpu_count() or 1) - 2))
     recipe.add_argument("--device", help="cuda, cpu, … (default: cuda where there is one)")
@@ -206,17 +220,47 @@ def start(args: argparse.Namespace, training: TrainingSet, device: torch.device)
     elif args.backbone_weights is not None:
         load_backbone(model, args.backbone_weights)
     model = model.to(device, memory_format=torch.channels_last).train()
+    average = Average(model, args.average)
+    freeze(model, args.freeze)
+    set_rois(model, args.rois, args.roi_sampling)
     optimizer = torch.optim.AdamW(parameter_groups(model, args), fused=device.type == "cuda")
-    state = Run(model, Average(model, args.average), optimizer)
+    state = Run(model, average, optimizer)
     if args.resume:
         resume(state, args)
     return state
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Take the parameters whose names match shell-style patterns out of the training.
+
+    Raises:
+        ValueError: A pattern matches nothing.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in patterns:
+        matching = fnmatch.filter(names, pattern)
+        if not matching:
+            raise ValueError(f"--freeze {pattern}: matches no parameter; found {names[:3]} …")
+        for name in matching:
+            model.get_parameter(name).requires_grad_(False)
+
+
+def set_rois(model: GeneralizedRCNN, count: int | None, sampling: int | None) -> None:
+    """Train on fewer RoIs a photo, or sample them more coarsely, than the model itself would."""
+    heads = model.roi_heads
+    if count is not None:
+        heads.fg_bg_sampler.batch_size_per_image = count
+    for pool in (heads.box_roi_pool, heads.mask_roi_pool):
+        if sampling is not None and pool is not None:
+            pool.sampling_ratio = sampling
 
 
 def parameter_groups(model: nn.Module, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Sort the parameters: the pretrained body learns slower, biases do not decay."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         body, decays = name.startswith("backbone.body."), parameter.ndim > 1
         groups.setdefault((body, decays), []).append(parameter)
     return [
@@ -262,11 +306,11 @@ def train(
             values = training_step(state, losses, next(batches), generator, device)
             state.step += 1
             state.average.update(state.model, state.step)
-            state.seconds = before + time.monotonic() - began
+            seconds = before + time.monotonic() - began
+            stop, state.seconds = agree(bool(interrupted), seconds, device, world)
             log.add(state.step, state.seconds, args.lr * factor, values)
             bar.update()
             bar.set_postfix(log.latest, refresh=False)
-            stop = agreed(bool(interrupted), device, world)
             if rank == 0 and (stop or time.monotonic() - saved > 60 * args.save_minutes):
                 save(state, args, log)
                 saved = time.monotonic()
@@ -278,7 +322,6 @@ def train(
             if validation is not None and evaluated < due < args.evaluations:
                 evaluated = due
                 report(state, args, validation, device, bar)
-                state.seconds = before + time.monotonic() - began
     if rank == 0:
         save(state, args, log)
     if validation is not None:
@@ -370,13 +413,13 @@ def interruptions() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, previous)
 
 
-def agreed(stop: bool, device: torch.device, world: int) -> bool:
-    """Whether any process wants to stop: all must do so after the same step."""
+def agree(stop: bool, seconds: float, device: torch.device, world: int) -> tuple[bool, float]:
+    """Whether any process wants to stop, and the time: all must end after the same step."""
     if world == 1:
-        return stop
-    flag = torch.tensor(float(stop), device=device)
-    torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-    return bool(flag.item())
+        return stop, seconds
+    most = torch.tensor([float(stop), seconds], dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
+    return bool(most[0].item()), most[1].item()
 
 
 def save(state: Run, args: argparse.Namespace, log: Log) -> None:
