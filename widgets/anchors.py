@@ -14,8 +14,11 @@ from torchvision.ops import box_iou
 from mrcnn_steps.anchors import AnchorLocation, Anchors, pyramid
 from mrcnn_steps.boxes import centers_and_sizes
 from widgets.canvas import (
+    BLUE,
     GREEN,
     ORANGE,
+    PURPLE,
+    SKY,
     VERMILLION,
     YELLOW,
     BoxLayer,
@@ -25,7 +28,6 @@ from widgets.canvas import (
     Group,
     PointLayer,
     as_numpy,
-    palette,
 )
 from widgets.explorer import (
     SIDE,
@@ -41,6 +43,9 @@ from widgets.explorer import (
 )
 
 ALL_LEVELS = -1
+# None of them looks like an object, covered or not.
+LEVEL_COLORS = (SKY, ORANGE, GREEN, PURPLE, BLUE)
+CURRENT = "#FFFFFF"
 COVERED = Group("covered", YELLOW, "solid")
 MISSED = Group("not covered", VERMILLION, "dashed")
 # How many of the anchors before the current one leave a mark.
@@ -284,8 +289,8 @@ class AnchorExplorer(Explorer):
                 "anchors here",
                 as_boxes(boxes),
                 groups=[
-                    Group(name, color)
-                    for name, color in zip(names, palette(len(names)), strict=True)
+                    Group(name, LEVEL_COLORS[level % len(LEVEL_COLORS)])
+                    for level, name in enumerate(names)
                 ],
                 group_index=levels,
                 fields={"anchor": rows, "width / height": width / height, **self._iou(boxes)},
@@ -321,12 +326,15 @@ class AnchorExplorer(Explorer):
                 cells=[[place.row, place.column]],
             ),
             PointLayer(
-                "order", torch.stack((x, y), dim=1), groups=[Group("order", ORANGE)], pickable=False
+                "order",
+                torch.stack((x, y), dim=1),
+                groups=[Group("order", CURRENT)],
+                pickable=False,
             ),
             BoxLayer(
                 "current",
                 as_boxes(self.anchors.boxes[self.index][None]),
-                groups=[Group("current", ORANGE)],
+                groups=[Group("current", CURRENT)],
                 labels=[f"{self.index:,}"],
                 width=3,
                 pickable=False,
@@ -377,13 +385,21 @@ class AnchorExplorer(Explorer):
                 self.scene.names,
                 groups=[COVERED, MISSED],
                 group_index=(~self.covered).int(),
-                fields={"best IoU": self.best_iou, "anchor": self.best_index},
+                labels=None,
+                fields={
+                    "object": Category(range(len(rows)), _labels(self.scene.names)),
+                    "best IoU": self.best_iou,
+                    "anchor": self.best_index,
+                },
             ),
             BoxLayer(
                 "best anchor",
                 as_boxes(self.anchors.boxes[self.best_index[chosen]]),
                 groups=[Group("best anchor", GREEN, "dashed")],
-                labels=[f"best anchor · IoU {self.best_iou[row]:.2f}" for row in chosen],
+                labels=[
+                    f"{_labels(self.scene.names)[row]} · best anchor, IoU {self.best_iou[row]:.2f}"
+                    for row in chosen
+                ],
                 width=3,
                 pickable=False,
             ),

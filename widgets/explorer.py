@@ -167,9 +167,11 @@ def title(stage: str, photo: Tensor) -> str:
 
 def objects_layer(boxes: Tensor, names: Sequence[str], **options: Any) -> BoxLayer:
     """The annotated objects, looking the same in every explorer."""
-    look = {"groups": [Group("objects", YELLOW, "solid")], "width": 2.0}
-    labels = [f"{row} {name}" for row, name in enumerate(names)]
-    return BoxLayer("objects", as_boxes(boxes), labels=labels, **(look | options))
+    look: dict[str, Any] = {
+        "groups": [Group("objects", YELLOW, "solid")],
+        "labels": [f"{row} {name}" for row, name in enumerate(names)],
+    }
+    return BoxLayer("objects", as_boxes(boxes), **(look | options))
 
 
 def object_options(names: Sequence[str]) -> list[tuple[str, int]]:
