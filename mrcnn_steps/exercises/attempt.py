@@ -1,0 +1,179 @@
+"""Run a learner's function once, so that whatever happens can be told in words.
+
+An endless loop is stopped by raising `OutOfTime` inside it from a second thread. That works in
+scripts and in Jupyter, in any thread, on Windows too, but only between two steps of Python: one
+long call into C, such as `time.sleep(60)` or a huge matrix product, is not stopped before it
+returns.
+"""
+
+import contextlib
+import ctypes
+import io
+import linecache
+import sysconfig
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mrcnn_steps.exercises.exercise import Inputs
+
+Ending = Literal["returned", "raised", "out of time"]
+
+# Enough to see what a print says, and a bound for an endless loop that prints.
+MOST_PRINTED = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """How one call of the learner's function ended.
+
+    Attributes:
+        ending: whether it returned, raised, or was stopped.
+        value: what it returned.
+        error: what it raised, in words.
+        changed: the arguments that it modified.
+        printed: what it printed.
+    """
+
+    ending: Ending
+    value: Any = None
+    error: str = ""
+    changed: tuple[str, ...] = ()
+    printed: str = ""
+
+
+class OutOfTime(BaseException):
+    """Raised in the learner's code; no `except Exception` there catches it."""
+
+
+class _Printed(io.TextIOBase):
+    """Keeps the first characters written to it."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        self.text += text[: MOST_PRINTED - len(self.text)]
+        return len(text)
+
+
+def copy(inputs: Inputs) -> Inputs:
+    """Copy the tensors and generators among the arguments."""
+    return {name: _copy(value) for name, value in inputs.items()}
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, torch.Generator):
+        return torch.Generator().set_state(value.get_state())
+    return value
+
+
+def attempt(function: Callable[..., Any], inputs: Inputs, seconds: float) -> Attempt:
+    """Call a function with copies of the inputs.
+
+    Args:
+        function: the learner's.
+        inputs: the arguments in order; they are passed by position.
+        seconds: after this time the call is stopped.
+
+    Returns:
+        How it ended.
+    """
+    handed = copy(inputs)
+    printed = _Printed()
+    watchdog = _Watchdog(seconds)
+    try:
+        try:
+            with contextlib.redirect_stdout(printed):
+                value = function(*handed.values())
+        finally:
+            watchdog.stop()
+    except OutOfTime:
+        watchdog.stop()
+        return Attempt("out of time", printed=printed.text)
+    except (Exception, SystemExit) as error:
+        return Attempt("raised", error=_in_words(error, function), printed=printed.text)
+    changed = tuple(name for name, before in inputs.items() if _differs(before, handed[name]))
+    return Attempt("returned", value, changed=changed, printed=printed.text)
+
+
+def _differs(before: Any, after: Any) -> bool:
+    if not isinstance(before, torch.Tensor):
+        return False
+    return before.shape != after.shape or not torch.equal(before, after)
+
+
+class _Watchdog:
+    """Raises `OutOfTime` in the thread that made it, unless stopped in time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._thread_id = ctypes.c_ulong(threading.get_ident())
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        # Again and again: the code may have caught the first one in an `except:` of its own.
+        wait = self._seconds
+        while not self._stopped.wait(wait):
+            with self._lock:
+                if not self._stopped.is_set():
+                    self._raise(ctypes.py_object(OutOfTime))
+            wait = 0.1
+
+    def stop(self) -> None:
+        with self._lock:
+            if not self._stopped.is_set():
+                self._stopped.set()
+                self._raise(None)  # takes back one that has not arrived yet
+
+    def _raise(self, error: Any) -> None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread_id, error)
+
+
+_LIBRARIES = tuple(
+    str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")
+)
+
+_MEANINGS: dict[type[BaseException], str] = {
+    NameError: "This name does not exist here: a typo, or a cell that was not run.",
+    RecursionError: "The function calls itself without end.",
+    IndexError: "An index lies outside its tensor: go through the line with the input below.",
+    AttributeError: "A value is not what the line takes it for: print its type.",
+    TypeError: "A value is not of the type that the line needs: print its type.",
+    ZeroDivisionError: "Something is divided by zero.",
+    NotImplementedError: "The function is not written yet.",
+    SystemExit: "The function ends the program.",
+    RuntimeError: "Print the shapes and dtypes of the tensors in this line.",
+}
+
+
+def _in_words(error: BaseException, function: Callable[..., Any]) -> str:
+    """Say what was raised, in which of the learner's own lines, and what that means."""
+    text = "" if error.args in {(), (None,)} else str(error).strip().split("\n")[0]
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    meaning = next((m for kind, m in _MEANINGS.items() if isinstance(error, kind)), "")
+    sentence = f"{_own_line(error, function)} raised {said}"
+    return "\n".join(part for part in (sentence, meaning) if part)
+
+
+def _own_line(error: BaseException, function: Callable[..., Any]) -> str:
+    own_file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == own_file
+        or not frame.filename.startswith((__file__, "<frozen", *_LIBRARIES))
+    ]
+    if not own:
+        return "Your function"
+    line = linecache.getline(own[-1].filename, own[-1].lineno or 0).strip()
+    return f"Your line {own[-1].lineno}" + (f", `{line}`," if line else "")

@@ -1,0 +1,468 @@
+"""Exercises of lesson 04: from scored anchors to proposals."""
+
+import torch
+from torch import tensor
+from torchvision.ops import box_iou, clip_boxes_to_image, remove_small_boxes
+from torchvision.ops import nms as torchvision_nms
+
+from mrcnn_steps import boxes as box_stage
+from mrcnn_steps.data import Sample
+from mrcnn_steps.exercises import pictures
+from mrcnn_steps.exercises.dice import Dice
+from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.rpn_targets import have_area, iou
+
+LESSON = "04_proposals"
+
+
+def decode(deltas, anchors):
+    anchor_size = anchors[:, 2:] - anchors[:, :2]
+    center = anchors[:, :2] + anchor_size / 2 + deltas[:, :2] * anchor_size
+    largest = torch.log(torch.tensor(1000 / 16))
+    size = anchor_size * torch.exp(deltas[:, 2:].clamp(max=largest))
+    return torch.cat((center - size / 2, center + size / 2), dim=1)
+
+
+def clip(boxes, image_size):
+    height, width = image_size
+    x = boxes[:, [0, 2]].clamp(0, width)
+    y = boxes[:, [1, 3]].clamp(0, height)
+    return torch.stack((x[:, 0], y[:, 0], x[:, 1], y[:, 1]), dim=1)
+
+
+def remove_small(boxes, min_size):
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return (sides >= min_size).all(dim=1).nonzero().flatten()
+
+
+def top_k_per_level(objectness, level_sizes, k):
+    best, start = [], 0
+    for scores in objectness.split(list(level_sizes)):
+        order = scores.argsort(descending=True)
+        best.append(order[:k] + start)
+        start += len(scores)
+    return torch.cat(best)
+
+
+def nms(boxes, scores, threshold):
+    overlap = iou(boxes, boxes)
+    alive = torch.ones(len(boxes), dtype=torch.bool)
+    kept = []
+    for row in scores.argsort(descending=True).tolist():
+        if alive[row]:
+            kept.append(row)
+            alive &= ~(overlap[row] > threshold)
+    return torch.tensor(kept, dtype=torch.int64)
+
+
+def clear_of(overlap, threshold):
+    """Whether no IoU is so near to the threshold that rounding decides.
+
+    An IoU of exactly one half has no rounding error.
+    """
+    near = (overlap - threshold).abs() < 1e-4
+    return (threshold == 0.5 and not (near & (overlap != 0.5)).any()) or not near.any()
+
+
+def distinct(scores):
+    """Whether no two scores are equal."""
+    return len(scores.unique()) == len(scores)
+
+
+def _decode_wrong(deltas, anchors, way):
+    anchor_size = anchors[:, 2:] - anchors[:, :2]
+    size = anchor_size * torch.exp(deltas[:, 2:].clamp(max=box_stage.MAX_LOG_SCALE))
+    if way == "no exp":
+        size = anchor_size * deltas[:, 2:]
+    if way == "no clamp":
+        size = anchor_size * torch.exp(deltas[:, 2:])
+    center = anchors[:, :2] + anchor_size / 2 + deltas[:, :2] * anchor_size
+    if way == "corner":
+        center = anchors[:, :2] + deltas[:, :2] * anchor_size + size / 2
+    if way == "pixels":
+        center = anchors[:, :2] + anchor_size / 2 + deltas[:, :2]
+    if way == "center and size":
+        return torch.cat((center, size), dim=1)
+    return torch.cat((center - size / 2, center + size / 2), dim=1)
+
+
+def _clip_wrong(boxes, image_size, low=0.0, less=0):
+    height, width = image_size
+    high = tensor([width, height, width, height]) - less
+    return torch.minimum(boxes.clamp(min=low), high)
+
+
+def _nms_wrong(boxes, scores, threshold, way):
+    overlap = iou(boxes, boxes)
+    order = scores.argsort(descending=way != "ascending")
+    if way == "unsorted":
+        order = torch.arange(len(scores))
+    alive = torch.ones(len(boxes), dtype=torch.bool)
+    rows = []
+    for row in order.tolist():
+        if alive[row] or way == "chain":
+            if alive[row]:
+                rows.append(row)
+            reached = overlap[row] >= threshold if way == "equal" else overlap[row] > threshold
+            alive &= ~reached
+    kept = tensor(rows, dtype=torch.int64)
+    if way == "sorted rows":
+        return scores.argsort(descending=True).argsort()[kept]
+    return kept.sort().values if way == "by row" else kept
+
+
+def _top_k_wrong(objectness, level_sizes, k, way):
+    if way == "global":
+        return objectness.argsort(descending=True)[:k]
+    best, start = [], 0
+    for scores in objectness.split(list(level_sizes)):
+        rows = scores.argsort(descending=way != "lowest")[:k] + (0 if way == "no offset" else start)
+        best.append(rows.sort().values if way == "by row" else rows)
+        start += len(scores)
+    return torch.cat(best)
+
+
+def _levels_fit(objectness, level_sizes, k):
+    return sum(level_sizes) == len(objectness) and k > 0 and distinct(objectness)
+
+
+def _reference_top_k(objectness, level_sizes, k):
+    best, start = [], 0
+    for size in level_sizes:
+        level = objectness[start : start + size]
+        best.append(level.topk(min(k, size)).indices + start)
+        start += size
+    return torch.cat(best)
+
+
+def _random_levels(dice: Dice, rows: int):
+    sizes = tuple(dice.integer(1, 2 * rows) for _ in range(dice.integer(1, 3)))
+    return 10 * dice.distinct(sum(sizes)) - 5, sizes, dice.integer(1, 1 + rows)
+
+
+def photo_candidates(sample: Sample, count: int, seed: int = 0):
+    """Boxes scattered around the photo's objects, as an RPN proposes them, with scores."""
+    dice = Dice(seed)
+    near = sample.boxes[torch.arange(count) % len(sample.boxes)]
+    size = (near[:, 2:] - near[:, :2]).repeat(1, 2)
+    moved = near + dice.numbers((count, 4), -0.25, 0.25) * size
+    corners = torch.cat(
+        (
+            torch.minimum(moved[:, :2], moved[:, 2:] - 2),
+            torch.maximum(moved[:, 2:], moved[:, :2] + 2),
+        ),
+        dim=1,
+    )
+    return corners, dice.distinct(count)
+
+
+def _photo_nms(sample: Sample):
+    """The largest set of the photo's candidates without an IoU that rounding decides."""
+    boxes, scores = photo_candidates(sample, 150)
+    overlap = box_iou(boxes, boxes)
+    near = ((overlap - 0.7).abs() < 1e-4).any(dim=1)
+    return boxes[~near], scores[~near], 0.7
+
+
+def nearby_boxes(dice: Dice, rows: int):
+    """Boxes so close together that many overlap."""
+    return dice.boxes(rows, extent=6, smallest=2)
+
+
+EXERCISES = (
+    Exercise(
+        lesson=LESSON,
+        task="Apply deltas to anchors, the inverse of encode: x = xa + dx · wa, w = wa · exp(dw), "
+        "likewise for y and h, with centers x. deltas, anchors: float [N, 4]. Limit dw and dh to "
+        "log(1000 / 16) before exp, as torchvision does. Return float [N, 4], (x1, y1, x2, y2).",
+        solution=decode,
+        reference=box_stage.decode,
+        shapes={"deltas": "N 4", "anchors": "N 4"},
+        returns={"boxes": "N 4"},
+        tolerance=1e-3,
+        fair=lambda deltas, anchors: have_area(anchors),
+        why="The limit keeps an untrained network from overflowing to infinity.",
+        hints=(
+            "Centers and sizes of the anchors first, then of the boxes, corners last.",
+            "A delta of zeros must return the anchor itself.",
+            "x1 = x − w / 2 with the new width w.",
+        ),
+        mistakes=(
+            Mistake(
+                "you forgot exp",
+                "encode took the logarithm of the ratio of the sizes; exp undoes it.",
+                lambda deltas, anchors: _decode_wrong(deltas, anchors, "no exp"),
+            ),
+            Mistake(
+                "you moved the corner, not the center",
+                "dx moves the center; when the size changes too, that is not the same.",
+                lambda deltas, anchors: _decode_wrong(deltas, anchors, "corner"),
+            ),
+            Mistake(
+                "you forgot that dx counts in anchor widths",
+                "x = xa + dx · wa: a delta of 0.5 moves by half an anchor.",
+                lambda deltas, anchors: _decode_wrong(deltas, anchors, "pixels"),
+            ),
+            Mistake(
+                "you returned center and size",
+                "The way back to corners is missing: x1 = x − w / 2, x2 = x + w / 2.",
+                lambda deltas, anchors: _decode_wrong(deltas, anchors, "center and size"),
+            ),
+            Mistake(
+                "you forgot to limit dw and dh",
+                "exp(20) is 500 million. Clamp at log(1000 / 16) before exp.",
+                lambda deltas, anchors: _decode_wrong(deltas, anchors, "no clamp"),
+            ),
+        ),
+        edge_cases=(
+            (torch.zeros(1, 4), tensor([[1.0, 1, 3, 5]])),
+            (tensor([[1.0, 0, 0, 0]]), tensor([[0.0, 0, 2, 4]])),
+            (tensor([[0.0, 0, 0.5, -0.5]]), tensor([[0.0, 0, 4, 4]])),
+            (tensor([[0.0, 0, 8, 0]]), tensor([[0.0, 0, 1, 1]])),
+            (torch.zeros(0, 4), torch.zeros(0, 4)),
+        ),
+        random=lambda dice, rows: (dice.numbers((rows, 4), -1, 1), dice.boxes(rows)),
+        photo=lambda sample: (
+            Dice(0).numbers((len(sample.boxes), 4), -0.5, 0.5),
+            sample.boxes,
+        ),
+        picture=pictures.boxes,
+    ),
+    Exercise(
+        lesson=LESSON,
+        task="Cut boxes to the image. boxes: float [N, 4]; image_size: (height, width). Return "
+        "float [N, 4] with 0 ≤ x ≤ width and 0 ≤ y ≤ height; a box outside becomes flat and stays "
+        "in its row.",
+        solution=clip,
+        reference=clip_boxes_to_image,
+        shapes={"boxes": "N 4"},
+        returns={"boxes": "N 4"},
+        fair=lambda boxes, image_size: min(image_size) > 0,
+        why="Flat boxes are removed one step later: first clip, then look at the size.",
+        hints=(
+            "x is limited by the width, y by the height.",
+            "Columns 0 and 2 are x: boxes[:, [0, 2]].clamp(0, width).",
+            "Make a new tensor: x1, y1, x2, y2 stacked on the last axis.",
+        ),
+        mistakes=(
+            Mistake(
+                "you swapped height and width",
+                "image_size is (height, width), and x belongs to the width.",
+                lambda boxes, image_size: _clip_wrong(boxes, image_size[::-1]),
+            ),
+            Mistake(
+                "you clipped at width − 1",
+                "x2 is exclusive: the box of the whole image ends at the width itself.",
+                lambda boxes, image_size: _clip_wrong(boxes, image_size, less=1),
+            ),
+            Mistake(
+                "you clipped only on the right and at the bottom",
+                "Boxes also leave the image on the left and at the top: not below 0.",
+                lambda boxes, image_size: _clip_wrong(boxes, image_size, low=float("-inf")),
+            ),
+            Mistake(
+                "you clipped only on the left and at the top",
+                "Boxes also leave the image on the right and at the bottom.",
+                lambda boxes, image_size: boxes.clamp(min=0),
+            ),
+        ),
+        edge_cases=(
+            (tensor([[-2.0, 1, 3, 2]]), (4, 6)),
+            (tensor([[1.0, -1, 9, 7]]), (4, 6)),
+            (tensor([[7.0, 5, 9, 8]]), (4, 6)),
+            (tensor([[1.0, 1, 2, 2]]), (4, 6)),
+            (torch.zeros(0, 4), (4, 6)),
+        ),
+        random=lambda dice, rows: (dice.boxes(rows) - 6, (dice.integer(4, 9), dice.integer(9, 16))),
+        photo=lambda sample: (
+            photo_candidates(sample, 200)[0],
+            tuple(sample.image.shape[1:]),
+        ),
+        picture=pictures.boxes,
+    ),
+    Exercise(
+        lesson=LESSON,
+        task="Which boxes are large enough? boxes: float [N, 4]; min_size: float. Return int [K]: "
+        "the rows, ascending, whose width and height are both at least min_size.",
+        solution=remove_small,
+        reference=remove_small_boxes,
+        shapes={"boxes": "N 4"},
+        returns={"rows": "K"},
+        why="Rows, not boxes: whoever keeps the rows can still say which anchor a box came from.",
+        hints=(
+            "boxes[:, 2:] − boxes[:, :2] are all widths and heights.",
+            "Both sides: .all(dim=1).",
+            "nonzero().flatten() turns a bool tensor into row numbers.",
+        ),
+        mistakes=(
+            Mistake(
+                "one large side is not enough",
+                "A line 100 pixels long without height is no object: and, not or.",
+                lambda boxes, min_size: (
+                    (boxes[:, 2:] - boxes[:, :2] >= min_size).any(dim=1).nonzero().flatten()
+                ),
+            ),
+            Mistake(
+                "a side of exactly min_size is large enough",
+                "It says at least: ≥, not >.",
+                lambda boxes, min_size: (
+                    (boxes[:, 2:] - boxes[:, :2] > min_size).all(dim=1).nonzero().flatten()
+                ),
+            ),
+            Mistake(
+                "you compared the area",
+                "Each side has to reach min_size on its own.",
+                lambda boxes, min_size: (
+                    ((boxes[:, 2:] - boxes[:, :2]).prod(dim=1) >= min_size**2).nonzero().flatten()
+                ),
+            ),
+            Mistake(
+                "you returned a mask, not rows",
+                "A bool for each box says the same; but the task asks for row numbers: "
+                "nonzero().flatten().",
+                lambda boxes, min_size: (boxes[:, 2:] - boxes[:, :2] >= min_size).all(dim=1),
+            ),
+            Mistake(
+                "you returned the boxes, not their rows",
+                "With the boxes alone nobody knows any more where they came from.",
+                lambda boxes, min_size: boxes[remove_small(boxes, min_size)],
+            ),
+        ),
+        edge_cases=(
+            (tensor([[0.0, 0, 4, 1]]), 2.0),
+            (tensor([[0.0, 0, 2, 2]]), 2.0),
+            (tensor([[0.0, 0, 1, 1], [0, 0, 3, 3]]), 2.0),
+            (tensor([[5.0, 5, 5, 9]]), 2.0),
+            (torch.zeros(0, 4), 2.0),
+        ),
+        random=lambda dice, rows: (dice.boxes(rows, extent=6), 2.0),
+        photo=lambda sample: (sample.boxes, 64.0),
+        picture=None,
+    ),
+    Exercise(
+        lesson=LESSON,
+        task="The best anchors of each level (FPN §4.1). objectness: float [A], the levels one "
+        "after the other; level_sizes: tuple of int, anchors of each level; k: int. Return int "
+        "[K]: the rows of the k highest of each level (of all, if it has fewer), level by level, "
+        "best first; rows count over all anchors.",
+        solution=top_k_per_level,
+        reference=_reference_top_k,
+        shapes={},
+        returns={"rows": "K"},
+        fair=_levels_fit,
+        why="One top k over all levels would fill up with anchors of the finest level.",
+        hints=(
+            "objectness.split(list(level_sizes)) takes the levels apart.",
+            "topk complains if a level has fewer than k: min(k, len(scores)).",
+            "A row within a level needs the number of anchors before that level added.",
+        ),
+        mistakes=(
+            Mistake(
+                "you took one top k over all levels",
+                "Each level has its own k, so that large objects get proposals too.",
+                lambda objectness, level_sizes, k: _top_k_wrong(
+                    objectness, level_sizes, k, "global"
+                ),
+            ),
+            Mistake(
+                "your rows count within the level",
+                "Row 0 of the second level is not the first anchor: add what came before.",
+                lambda objectness, level_sizes, k: _top_k_wrong(
+                    objectness, level_sizes, k, "no offset"
+                ),
+            ),
+            Mistake(
+                "you took the lowest",
+                "Sort descending: high objectness means object.",
+                lambda objectness, level_sizes, k: _top_k_wrong(
+                    objectness, level_sizes, k, "lowest"
+                ),
+            ),
+            Mistake(
+                "you sorted by row, not by score",
+                "The chosen ones are right; within a level the best comes first.",
+                lambda objectness, level_sizes, k: _top_k_wrong(
+                    objectness, level_sizes, k, "by row"
+                ),
+            ),
+        ),
+        edge_cases=(
+            (tensor([1.0, 2.0]), (2,), 1),
+            (tensor([1.0, 2.0, 3.0, 4.0]), (2, 2), 1),
+            (tensor([1.0, 3.0, 2.0]), (3,), 2),
+            (tensor([1.0, 3.0, 2.0]), (2, 1), 2),
+        ),
+        random=_random_levels,
+        photo=lambda sample: (Dice(0).distinct(16_368), (12_288, 3072, 768, 192, 48), 1000),
+    ),
+    Exercise(
+        lesson=LESSON,
+        task="Non-maximum suppression. boxes: float [N, 4]; scores: float [N], all different; "
+        "threshold: float. Take the best box, drop all whose IoU with it is > threshold, take the "
+        "best of the rest, and so on. Return int [K]: the kept rows by descending score.",
+        solution=nms,
+        uses=(iou,),
+        reference=torchvision_nms,
+        shapes={"boxes": "N 4", "scores": "N"},
+        returns={"kept": "K"},
+        fair=lambda boxes, scores, threshold: (
+            have_area(boxes) and distinct(scores) and clear_of(box_iou(boxes, boxes), threshold)
+        ),
+        why="Greedy and blind to the image: two people who hug are one box too many for it.",
+        hints=(
+            "Go through the boxes by descending score: scores.argsort(descending=True).",
+            "A box that was dropped must not drop others.",
+            "Keep a bool tensor of the boxes that are still alive; after each kept box, switch off "
+            "those that overlap it.",
+        ),
+        mistakes=(
+            Mistake(
+                "you began with the lowest score",
+                "argsort sorts ascending unless told: descending=True.",
+                lambda boxes, scores, threshold: _nms_wrong(boxes, scores, threshold, "ascending"),
+            ),
+            Mistake(
+                "you went through the boxes without sorting them",
+                "The best box must come first, wherever it stands.",
+                lambda boxes, scores, threshold: _nms_wrong(boxes, scores, threshold, "unsorted"),
+            ),
+            Mistake(
+                "dropped boxes went on dropping others",
+                "If A drops B, then B no longer counts, and C that only B overlaps stays.",
+                lambda boxes, scores, threshold: _nms_wrong(boxes, scores, threshold, "chain"),
+            ),
+            Mistake(
+                "an IoU equal to the threshold does not drop a box",
+                "It says >, not ≥.",
+                lambda boxes, scores, threshold: _nms_wrong(boxes, scores, threshold, "equal"),
+            ),
+            Mistake(
+                "your rows count among the sorted boxes",
+                "Map them back: order[kept] are rows of the input.",
+                lambda boxes, scores, threshold: _nms_wrong(
+                    boxes, scores, threshold, "sorted rows"
+                ),
+            ),
+            Mistake(
+                "you returned the rows in ascending order",
+                "The kept ones are right; the best comes first, so that cutting off the end "
+                "keeps the best.",
+                lambda boxes, scores, threshold: _nms_wrong(boxes, scores, threshold, "by row"),
+            ),
+        ),
+        edge_cases=(
+            (tensor([[0.0, 0, 2, 2], [0, 0, 2, 2]]), tensor([0.25, 0.75]), 0.5),
+            (tensor([[0.0, 0, 2, 2], [5, 5, 7, 7]]), tensor([0.25, 0.75]), 0.5),
+            (tensor([[0.0, 0, 2, 1], [0, 0, 1, 1]]), tensor([0.75, 0.25]), 0.5),
+            (
+                tensor([[0.0, 0, 5, 1], [1, 0, 6, 1], [2, 0, 7, 1]]),
+                tensor([0.75, 0.5, 0.25]),
+                0.5,
+            ),
+            (torch.zeros(0, 4), torch.zeros(0), 0.5),
+        ),
+        random=lambda dice, rows: (nearby_boxes(dice, rows), dice.distinct(rows), 0.5),
+        photo=_photo_nms,
+        picture=pictures.kept,
+    ),
+)
