@@ -133,32 +133,38 @@ def test_survives_a_kernel_restart(open_notebook):
 
 
 def test_running_again_frees_the_viewers_before(open_notebook):
-    """Thirty viewers come and go: neither elements nor listeners stay behind."""
-    many = "from ipywidgets import VBox\ncanvases = [Canvas(photo, [nested()], max_height=60)"
-    many += " for _ in range(10)]\nVBox(canvases)"
-    notebook = open_notebook(SETUP, many, "[canvas.close() for canvas in canvases]", run=False)
+    """Thirty viewers come and go; what each held, photo and pixels above all, goes with it."""
+    many = """from ipywidgets import VBox
+canvases = [Canvas(photo, [nested()], max_height=60) for _ in range(10)]
+VBox(canvases)"""
+    notebook = open_notebook(SETUP, many, "[c.close() for c in canvases]", run=False)
     page = notebook.page
     session = page.context.new_cdp_session(page)
 
-    def counters():
+    def alive(kind):
+        """How many objects of a class are left on the heap."""
         session.send("HeapProfiler.collectGarbage")
-        return session.send("Memory.getDOMCounters")
+        prototype = session.send("Runtime.evaluate", {"expression": f"{kind}.prototype"})
+        which = {"prototypeObjectId": prototype["result"]["objectId"]}
+        found = session.send("Runtime.queryObjects", which)["objects"]["objectId"]
+        count = {"objectId": found, "functionDeclaration": "function () { return this.length; }"}
+        number = session.send("Runtime.callFunctionOn", count)["result"]["value"]
+        session.send("Runtime.releaseObject", {"objectId": found})
+        return number
 
+    kinds = ("HTMLCanvasElement", "OffscreenCanvas", "ImageBitmap", "ImageData", "ResizeObserver")
     run_cell(notebook, 0)
-    run_cell(notebook, 1)
-    notebook.wait_for_canvas(10)
-    run_cell(notebook, 2)
-    page.wait_for_function("document.querySelectorAll('.mrv').length === 0")
-    before = counters()
-    for _ in range(2):
+    start = {kind: alive(kind) for kind in kinds}
+    for _ in range(3):
         run_cell(notebook, 1)
         notebook.wait_for_canvas(10)
-        run_cell(notebook, 2)
-        page.wait_for_function("document.querySelectorAll('.mrv').length === 0")
-    after = counters()
-    # One viewer has some sixty nodes and twenty listeners.
-    assert after["jsEventListeners"] - before["jsEventListeners"] < 20
-    assert after["nodes"] - before["nodes"] < 300
+        shown = {kind: alive(kind) for kind in kinds}
+        # Ten viewers and not one more, although the kernel still has those before.
+        assert shown["HTMLCanvasElement"] - start["HTMLCanvasElement"] == 20
+        assert shown["ImageBitmap"] - start["ImageBitmap"] == 10
+    run_cell(notebook, 2)
+    page.wait_for_function("document.querySelectorAll('.mrv').length === 0")
+    assert {kind: alive(kind) for kind in kinds} == start
 
 
 def test_a_saved_notebook_keeps_a_picture(open_notebook):
