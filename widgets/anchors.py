@@ -43,6 +43,7 @@ from widgets.explorer import (
 )
 
 ALL_LEVELS = -1
+NO_OBJECT = -1
 # None of them looks like an object, covered or not.
 LEVEL_COLORS = (SKY, ORANGE, GREEN, PURPLE, BLUE)
 CURRENT = "#FFFFFF"
@@ -96,7 +97,7 @@ class AnchorExplorer(Explorer):
 
     Args:
         source: a trace, a sample or a bundled photo's name.
-        **settings: initial values of the traits below.
+        **settings: initial values of the traits below; -1 stands for all levels and for no object.
 
     Attributes:
         anchors: the anchors that are shown.
@@ -123,7 +124,7 @@ class AnchorExplorer(Explorer):
     coverage_iou = t.Float(
         0.5, min=0.0, max=1.0, help="An object is covered if an anchor has this IoU with it."
     )
-    object = t.Int(None, allow_none=True, help="The object whose best anchor is shown.")
+    object = t.Int(NO_OBJECT, min=NO_OBJECT, help="The object whose best anchor is shown.")
 
     def __init__(self, source: Source, **settings: Any) -> None:
         self.scene = scene(source)
@@ -151,7 +152,7 @@ class AnchorExplorer(Explorer):
     def _controls(self) -> list[widgets.Widget]:
         names = level_names(self.anchors)
         levels = [("all levels", ALL_LEVELS), *((name, i) for i, name in enumerate(names))]
-        objects = [("none", None), *object_options(self.scene.names)]
+        objects = [("none", NO_OBJECT), *object_options(self.scene.names)]
         last = len(self.anchors) - 1
         self._play = widgets.Play(max=last, interval=150, tooltip="Play the order of the anchors.")
         slider = self.control("index", "anchor", max=last, width="420px")
@@ -217,14 +218,14 @@ class AnchorExplorer(Explorer):
         return tuple(float(value) for value in values)
 
     @t.validate("level", "index", "object")
-    def _check_row(self, proposal: Any) -> int | None:
+    def _check_row(self, proposal: Any) -> int:
         name, value = proposal.trait.name, proposal.value
         rows = {
             "level": len(self.anchors.grids),
             "index": len(self.anchors),
             "object": len(self.scene.names),
         }[name]
-        if value is not None and not (ALL_LEVELS if name == "level" else 0) <= value < rows:
+        if value >= rows:
             raise t.TraitError(f"{name}: expected less than {rows}, found {value}")
         return value
 
@@ -377,8 +378,8 @@ class AnchorExplorer(Explorer):
             )
         ]
         total = f"{covered.sum()} of {covered.size} covered" if rows else "no annotated objects"
-        self._coverage.show(rows, (total, "IoU", "level", ""), marked=self.object)
-        chosen = [] if self.object is None else [self.object]
+        chosen = [] if self.object == NO_OBJECT else [self.object]
+        self._coverage.show(rows, (total, "IoU", "level", ""), marked=chosen[0] if chosen else None)
         self.draw(
             objects_layer(
                 self.scene.boxes,
@@ -386,6 +387,7 @@ class AnchorExplorer(Explorer):
                 groups=[COVERED, MISSED],
                 group_index=(~self.covered).int(),
                 labels=None,
+                pickable=True,
                 fields={
                     "object": Category(range(len(rows)), _labels(self.scene.names)),
                     "best IoU": self.best_iou,

@@ -166,10 +166,11 @@ def title(stage: str, photo: Tensor) -> str:
 
 
 def objects_layer(boxes: Tensor, names: Sequence[str], **options: Any) -> BoxLayer:
-    """The annotated objects, looking the same in every explorer."""
+    """The annotated objects by their numbers, looking the same in every explorer."""
     look: dict[str, Any] = {
         "groups": [Group("objects", YELLOW, "solid")],
-        "labels": [f"{row} {name}" for row, name in enumerate(names)],
+        "labels": [str(row) for row in range(len(names))],
+        "pickable": False,
     }
     return BoxLayer("objects", as_boxes(boxes), **(look | options))
 
@@ -271,17 +272,16 @@ class Explorer(StaticView, widgets.VBox):
         Args:
             name: of the trait; its bounds and `help` become those of the control.
             label: the text before the control.
-            kind: the widget; without it a slider for a number, a check box for a bool, a drop-down
-                list for the rest.
+            kind: the widget; without it a drop-down list for options and for an `Enum`, a slider for
+                a number, a check box for a bool.
             **options: of the widget, such as `step`, `options` or `width`.
         """
         trait = self.traits()[name]
         numbers = {t.Int: widgets.IntSlider, t.Float: widgets.FloatSlider}
-        kind = kind or (
-            widgets.Checkbox
-            if isinstance(trait, t.Bool)
-            else next((w for n, w in numbers.items() if isinstance(trait, n)), widgets.Dropdown)
-        )
+        fitting = {**numbers, t.Bool: widgets.Checkbox}
+        if kind is None and "options" not in options:
+            kind = next((w for n, w in fitting.items() if isinstance(trait, n)), None)
+        kind = kind or widgets.Dropdown
         if kind in numbers.values():
             bounds = {end: getattr(trait, end) for end in ("min", "max")}
             step = {"step": 0.01, "readout_format": ".2f"} if kind is widgets.FloatSlider else {}

@@ -121,7 +121,7 @@ class ProposalExplorer(Explorer):
         self._objects = self.trace.objectness.new_zeros((0, 4)) if truth is None else truth.boxes
         labels = [] if truth is None else truth.labels.tolist()
         names = [self.trace.class_names[label] for label in labels]
-        self.draw(objects_layer(self._objects, names, visible=False, pickable=False))
+        self.draw(objects_layer(self._objects, names, visible=False))
         self.observe(self._propose, ["pre_nms_top_n", "nms_threshold", "min_size"])
         self.observe(self._cut, ["post_nms_top_n"])
         self.observe(self._draw, ["step", "limit"])

@@ -94,7 +94,7 @@ class RPNTargetExplorer(Explorer):
         self.arrange(self._controls(), [self._numbers, self._one])
         self._objects = [label for label, _ in object_options(self.scene.names)]
         self.draw(
-            objects_layer(self.scene.boxes, self.scene.names, pickable=False),
+            objects_layer(self.scene.boxes, self.scene.names),
             BoxLayer("crowds", as_boxes(self.scene.crowd_boxes), groups=[CROWDS], pickable=False),
         )
         self.observe(self._match, ["positive_iou", "negative_iou"])
@@ -188,7 +188,9 @@ class RPNTargetExplorer(Explorer):
     def _fields(self, rows: Any) -> dict[str, Any]:
         """What the hover card says about some anchors."""
         index = torch.arange(len(self.anchors), device=self.anchors.boxes.device)[rows]
-        fields = {"level": Category(self.anchors.levels(index), level_names(self.anchors))}
+        fields: dict[str, Any] = {
+            "level": Category(self.anchors.levels(index), level_names(self.anchors))
+        }
         if self._objects:
             fields["best IoU"] = self._matched.iou[rows]
             fields["object"] = Category(self._matched.gt_index[rows], self._objects)
