@@ -234,7 +234,9 @@ function filter(layer, hidden, thresholds) {
   }
   const tests = Object.entries(thresholds[layer.name] ?? {}).flatMap(([name, [low, high]]) => {
     const values = layer.fields.find((field) => field.name === name)?.values;
-    return values ? [[values, low ?? -Infinity, high ?? Infinity]] : [];
+    if (!values) return [];
+    // Fields are float32: 0.7 as a double would lose the rows that are 0.7 exactly.
+    return [[values, Math.fround(low ?? -Infinity), Math.fround(high ?? Infinity)]];
   });
   for (let i = 0; i < layer.rows; i++) {
     let inside = 1;

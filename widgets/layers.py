@@ -6,6 +6,7 @@ nothing of the widget that shows it. `encode` turns it into what travels to the 
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -44,6 +45,14 @@ class Group:
     color: str = SKY
     dash: Dash = "solid"
     visible: bool = True
+
+    def __post_init__(self) -> None:
+        _check_color(f"group {self.name!r}", self.color)
+
+
+def _check_color(where: str, color: str) -> None:
+    if not re.fullmatch("#[0-9a-fA-F]{6}", color):
+        raise ValueError(f"{where}, color: expected #rrggbb, found {color!r}")
 
 
 POSITIVE = Group("positive", SKY, "solid")
@@ -134,6 +143,8 @@ class Layer:
         for texts in ("colors", "labels"):
             if getattr(self, texts) is not None:
                 self._check_rows(texts, getattr(self, texts))
+        for color in set(self.colors or ()):
+            _check_color(f"layer {self.name!r}", color)
         if self.threshold is not None and self.threshold not in fields:
             raise ValueError(
                 f"layer {self.name!r}, threshold: expected one of {sorted(fields)}, "
@@ -201,6 +212,9 @@ class Layer:
         off = [f"{self.name}/{group.name}" in hidden for group in self.groups]
         rows = ~np.array(off, bool)[self.group_index]
         for name, (low, high) in thresholds.get(self.name, {}).items():
+            # A bound outlives the layer it was set on; the next of that name may lack the field.
+            if name not in self.fields:
+                continue
             values = self.fields[name]
             values = values.index if isinstance(values, Category) else values
             if low is not None:

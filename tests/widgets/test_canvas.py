@@ -1,0 +1,384 @@
+"""The viewer, driven from Python without a browser: what it refuses, sends, and leaves behind."""
+
+import base64
+import io
+import json
+import time
+import zlib
+
+import numpy as np
+import pytest
+import torch
+import traitlets
+from hypothesis import given
+from hypothesis import strategies as st
+from ipywidgets import Button, VBox
+from PIL import Image
+
+from widgets.canvas import (
+    NEGATIVE,
+    NEUTRAL,
+    POSITIVE,
+    ArrowLayer,
+    BoxLayer,
+    Canvas,
+    Category,
+    GridLayer,
+    Group,
+    MaskLayer,
+    PointLayer,
+    StaticView,
+    palette,
+)
+from widgets.layers import encode
+from widgets.still import DASHES, ink_on, picture
+
+NAN = float("nan")
+PHOTO = np.full((120, 160, 3), 90, np.uint8)
+
+
+def three_boxes(**options):
+    boxes = [[10, 10, 150, 110], [40, 30, 120, 90], [70, 50, 90, 70]]
+    options = {"groups": [NEUTRAL, NEGATIVE, POSITIVE], "group_index": [0, 1, 2], **options}
+    return BoxLayer("boxes", boxes, **{"fields": {"score": [0.1, 0.5, 0.9]}, **options})
+
+
+def anchors(count=65_472):
+    """As many boxes as the teaching preset has anchors, with the fields an explorer shows."""
+    generator = np.random.default_rng(0)
+    corner = generator.uniform(-200, 1000, (count, 2))
+    boxes = np.concatenate([corner, corner + generator.uniform(10, 500, (count, 2))], axis=1)
+    return BoxLayer(
+        "anchors", boxes, groups=[NEUTRAL, NEGATIVE, POSITIVE], group_index=np.arange(count) % 3
+    )
+
+
+def arrays_of(layer, **options):
+    """What the browser reads: the arrays of an encoded layer, by name."""
+    about, buffer = encode(layer, **options)
+    about, raw = json.loads(json.dumps(about)), zlib.decompress(buffer)
+    return about, {
+        name: np.frombuffer(raw, dtype, count, offset)
+        for name, (offset, count, dtype) in about["arrays"].items()
+    }
+
+
+def decode_png(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+class TestLayers:
+    @pytest.mark.parametrize(
+        ("make", "complaint"),
+        [
+            (lambda: BoxLayer("a", [[0, 0, 1, 1], [0, NAN, 1, 1]]), r"'a', boxes: .*finite.*row 1"),
+            (lambda: BoxLayer("a", [[0, 0, np.inf, 1]]), "finite"),
+            (lambda: BoxLayer("a", [[5, 0, 4, 1]]), "x1 <= x2"),
+            (lambda: BoxLayer("a", [[0, 0, 1]]), r"\[N, 4\], found \(1, 3\)"),
+            (lambda: BoxLayer("a/b", []), "without '/'"),
+            (lambda: BoxLayer("", []), "layer name"),
+            (lambda: three_boxes(group_index=[0, 1]), "expected 3 rows, found 2"),
+            (lambda: three_boxes(group_index=[0, 1, 3]), "expected 0 to 2, found 0 to 3"),
+            (lambda: three_boxes(group_index=[0, -1, 1]), "found -1 to 1"),
+            (lambda: three_boxes(fields={"iou": [1.0]}), "'iou': expected 3 rows"),
+            (lambda: three_boxes(fields={"iou": np.zeros((3, 2))}), "one number for each row"),
+            (lambda: three_boxes(fields={"class": Category([0, 1, 2], ["a"])}), "below 1"),
+            (lambda: three_boxes(threshold="iou"), "'iou'"),
+            (lambda: three_boxes(labels=["a"]), "labels: expected 3 rows"),
+            (lambda: three_boxes(groups=[POSITIVE, POSITIVE, NEUTRAL]), "different names"),
+            (lambda: ArrowLayer("a", [[0, 0, 1, 1]], []), "end: expected 1 rows, found 0"),
+            (lambda: PointLayer("a", [[0, NAN]]), "finite"),
+            (lambda: MaskLayer("a", [np.zeros(4, bool)]), r"\[H, W\]"),
+            (lambda: MaskLayer("a", [np.full((2, 2), 7)]), "bool, or float in 0 to 1"),
+            (lambda: MaskLayer("a", [np.full((2, 2), 1.5)]), "bool, or float in 0 to 1"),
+            (lambda: MaskLayer("a", [np.ones((2, 2), bool)], []), "boxes: expected 1 rows"),
+            (lambda: GridLayer("a", (0, 8), (3, 3)), "positive stride"),
+            (lambda: Group("a", "red"), "#rrggbb"),
+            (lambda: three_boxes(colors=["red", "#000000", "#000000"]), "#rrggbb"),
+        ],
+    )
+    def test_refuse_what_cannot_be_drawn(self, make, complaint):
+        with pytest.raises(ValueError, match=complaint):
+            make()
+
+    def test_take_tensors_wherever_they_come_from(self):
+        boxes = torch.tensor([[1.0, 2, 3, 4]], requires_grad=True) * 2
+        layer = BoxLayer("boxes", boxes, fields={"score": torch.tensor([0.5])})
+        assert layer.boxes.tolist() == [[2, 4, 6, 8]]
+
+    @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
+    def test_masks_are_cut_to_their_box(self, x, y, width, height):
+        mask = np.zeros((20, 20), bool)
+        mask[y : y + height, x : x + width] = True
+        layer = MaskLayer("masks", mask[None])
+        box = [x, y, x + width, y + height] if mask.any() else [0, 0, 0, 0]
+        assert layer.boxes.tolist() == [box]
+        assert layer.masks[0].sum() == mask.sum()
+
+    def test_shown_follows_hidden_groups_and_thresholds(self):
+        layer = three_boxes()
+        assert layer.shown([], {}).tolist() == [True, True, True]
+        assert layer.shown(["boxes/negative"], {}).tolist() == [True, False, True]
+        assert layer.shown(["boxes"], {}).tolist() == [False, False, False]
+        between = {"boxes": {"score": [0.1, 0.5]}, "other": {"score": [9, 9]}}
+        assert layer.shown([], between).tolist() == [True, True, False]
+        assert layer.shown([], {"boxes": {"score": [0.5, None]}}).tolist() == [False, True, True]
+
+    def test_a_bound_keeps_the_rows_that_lie_on_it(self):
+        """Fields travel as float32: 0.7 as float64 would lose a row of exactly 0.7."""
+        layer = BoxLayer("a", [[0, 0, 1, 1]], fields={"IoU": np.float32([0.7])})
+        assert layer.shown([], {"a": {"IoU": [0.7, None]}}).all()
+        assert layer.shown([], {"a": {"IoU": [None, 0.7]}}).all()
+
+    def test_palette_has_distinct_colors(self):
+        assert len(set(palette(81))) == 81
+        assert all(Group("g", color) for color in palette(81))
+        assert palette(3) == palette(81)[:3]
+
+    def test_match_groups_differ_in_more_than_hue(self):
+        assert len({group.dash for group in (POSITIVE, NEGATIVE, NEUTRAL)}) == 3
+        assert {group.dash for group in (POSITIVE, NEGATIVE, NEUTRAL)} == set(DASHES)
+
+
+class TestWire:
+    def test_anchors_take_little_room(self):
+        canvas = Canvas(PHOTO, [anchors()])
+        assert len(canvas._layer_0) <= 1_200_000
+
+    def test_boxes_arrive_bit_for_bit(self):
+        layer = anchors(1000)
+        _, arrays = arrays_of(layer)
+        boxes = arrays["boxes"].reshape(4, -1).T
+        assert boxes.dtype == np.float32
+        assert (boxes == layer.boxes).all()
+        assert (arrays["group"] == np.arange(1000) % 3).all()
+
+    def test_fields_arrive_with_their_names(self):
+        layer = three_boxes(fields={"level": [3, 4, 5], "class": Category([1, 0, 1], ["a", "b"])})
+        about, arrays = arrays_of(layer)
+        assert arrays["field level"].tolist() == [3, 4, 5]
+        assert about["fields"][1] == {"name": "class", "names": ["a", "b"]}
+        assert arrays["field class"].tolist() == [1, 0, 1]
+
+    @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=5))
+    def test_masks_arrive_bit_for_bit(self, sizes):
+        generator = np.random.default_rng(0)
+        masks = [generator.random(size) < 0.5 for size in sizes]
+        about, arrays = arrays_of(MaskLayer("m", masks, np.zeros((len(sizes), 4))))
+        start = 0
+        for (height, width, is_bool), mask in zip(about["grids"], masks, strict=True):
+            count = -(-height * width // 8)
+            bits = np.unpackbits(arrays["masks"][start : start + count])[: height * width]
+            assert is_bool
+            assert (bits.reshape(height, width) == mask).all()
+            start += count
+
+    def test_only_what_changed_travels_again(self):
+        canvas = Canvas(PHOTO, [anchors(1000), three_boxes()])
+        sent = watch(canvas)
+        canvas.put(three_boxes(fields={"score": [0.2, 0.3, 0.4]}))
+        assert {"_photo", "_layer_0"}.isdisjoint(sent)
+        assert "_layer_1" in sent
+
+    def test_showing_and_hiding_sends_no_data(self):
+        canvas = Canvas(PHOTO, [anchors(1000)])
+        sent = watch(canvas)
+        canvas.hidden = ["anchors/neutral"]
+        canvas.thresholds = {}
+        canvas.selected = ("anchors", 3)
+        assert set(sent) == {"hidden", "selected"}
+
+    def test_a_huge_photo_is_made_smaller_for_the_wire_only(self):
+        photo = np.zeros((4000, 6000, 3), np.uint8)
+        mask = np.zeros((1, 4000, 6000), bool)
+        mask[0, 300:900, 600:1500] = True
+        canvas = Canvas(photo, [MaskLayer("mask", mask)])
+        assert Image.open(io.BytesIO(canvas._photo)).size == (2000, 1334)
+        assert (canvas._scene["width"], canvas._scene["height"]) == (6000, 4000)
+        assert canvas._scene["layers"][0]["grids"] == [[200, 300, True]]
+        _, arrays = arrays_of(canvas["mask"], mask_step=3)
+        assert arrays["boxes"].tolist() == [600, 300, 1500, 900]
+
+    def test_a_mini_mask_keeps_its_cells_on_a_huge_photo(self):
+        layer = MaskLayer("mini", np.ones((1, 56, 56), bool), [[0, 0, 3000, 2000]])
+        assert arrays_of(layer, mask_step=3)[0]["grids"] == [[56, 56, True]]
+
+    def test_export_is_json_that_holds_everything(self):
+        canvas = Canvas(PHOTO, [three_boxes()], title="A", selected=("boxes", 1))
+        state = json.loads(json.dumps(canvas.export()))
+        assert base64.b64decode(state["_photo"]) == canvas._photo
+        assert base64.b64decode(state["_layer_0"]) == canvas._layer_0
+        assert (state["title"], state["selected"]) == ("A", ["boxes", 1])
+        assert "_layer_1" not in state
+
+
+class TestCanvas:
+    @pytest.mark.parametrize("photo", [PHOTO, PHOTO.transpose(2, 0, 1), torch.tensor(PHOTO)])
+    def test_takes_photos_of_either_order(self, photo):
+        assert (Canvas(photo).photo == PHOTO).all()
+
+    @pytest.mark.parametrize(
+        "photo", [PHOTO[..., 0], PHOTO / 255, np.zeros((0, 5, 3), np.uint8), PHOTO[None]]
+    )
+    def test_refuses_what_is_no_photo(self, photo):
+        with pytest.raises(ValueError, match="photo: expected uint8 RGB"):
+            Canvas(photo)
+
+    def test_refuses_two_layers_of_a_name(self):
+        with pytest.raises(ValueError, match="different names"):
+            Canvas(PHOTO, [three_boxes(), three_boxes()])
+
+    def test_layers_by_name(self):
+        canvas = Canvas(PHOTO, [three_boxes()])
+        assert len(canvas["boxes"]) == 3
+        with pytest.raises(KeyError, match="no layer 'masks'"):
+            canvas["masks"]
+
+    def test_put_replaces_in_place_and_adds_on_top(self):
+        canvas = Canvas(PHOTO, [three_boxes(), PointLayer("points", [[1, 2]])])
+        fresh = three_boxes()
+        canvas.put(fresh, GridLayer("cells", (8, 8), (15, 20)))
+        assert [layer.name for layer in canvas.layers] == ["boxes", "points", "cells"]
+        assert canvas["boxes"] is fresh
+
+    def test_selection_survives_new_data_while_its_row_exists(self):
+        canvas = Canvas(PHOTO, [three_boxes()], selected=("boxes", 2))
+        canvas.put(three_boxes())
+        assert canvas.selected == ("boxes", 2)
+        canvas.put(BoxLayer("boxes", [[0, 0, 5, 5]]))
+        assert canvas.selected is None
+
+    @pytest.mark.parametrize("pick", [("boxes", 3), ("boxes", -1), ("other", 0)])
+    def test_refuses_to_select_what_is_not_there(self, pick):
+        canvas = Canvas(PHOTO, [three_boxes()])
+        with pytest.raises(traitlets.TraitError, match="no such row"):
+            canvas.selected = pick
+
+    def test_ignores_a_pick_of_the_browser_that_came_too_late(self):
+        canvas = Canvas(PHOTO, [three_boxes()])
+        canvas.set_state({"selected": ["boxes", 7], "hidden": ["boxes/neutral"]})
+        assert canvas.selected is None
+        assert canvas.hidden == ["boxes/neutral"]
+        canvas.set_state({"selected": ["boxes", 1], "clicked": [3.5, 4]})
+        assert canvas.selected == ("boxes", 1)
+        assert canvas.clicked == (3.5, 4)
+
+    def test_what_starts_hidden_is_hidden_once(self):
+        canvas = Canvas(PHOTO, [three_boxes(visible=False)])
+        assert canvas.hidden == ["boxes"]
+        canvas.hidden = []
+        canvas.put(three_boxes(visible=False))
+        assert canvas.hidden == []
+        canvas.put(BoxLayer("new", [], groups=[Group("a", visible=False), Group("b")]))
+        assert canvas.hidden == ["new/a"]
+
+    def test_shown_counts_what_is_on_screen(self):
+        canvas = Canvas(PHOTO, [three_boxes()], hidden=["boxes/neutral"])
+        canvas.thresholds = {"boxes": {"score": [None, 0.6]}}
+        assert canvas.shown("boxes").tolist() == [False, True, False]
+
+    def test_repr_says_what_it_is(self):
+        assert repr(Canvas(PHOTO, [three_boxes()])) == "Canvas(160×120; boxes 3)"
+
+
+class TestPicture:
+    def test_shows_photo_and_boxes_at_their_place(self):
+        photo = PHOTO.copy()
+        photo[60:, 80:] = (200, 120, 40)
+        image = decode_png(Canvas(photo, [three_boxes()]).to_png(width=640))
+        assert image.shape[1] == 640
+        assert np.abs(image[400, 400] - (200, 120, 40)).max() < 12
+        assert np.abs(image[200, 300] - (0x56, 0xB4, 0xE9)).max() < 12
+
+    def test_honors_hidden_thresholds_and_selection(self):
+        canvas = Canvas(PHOTO, [three_boxes()])
+        everything = decode_png(canvas.to_png())
+        canvas.thresholds = {"boxes": {"score": [None, 0.5]}}
+        assert np.abs(decode_png(canvas.to_png())[200, 300] - 90).max() < 12
+        canvas.thresholds = {}
+        canvas.hidden = ["boxes/positive"]
+        assert np.abs(decode_png(canvas.to_png())[200, 300] - 90).max() < 12
+        canvas.hidden = []
+        canvas.selected = ("boxes", 2)
+        assert (decode_png(canvas.to_png()) != everything).any()
+
+    def test_density_agrees_with_counting(self):
+        generator = np.random.default_rng(3)
+        corner = generator.integers(-20, 90, (900, 2))
+        boxes = np.concatenate([corner, corner + generator.integers(1, 60, (900, 2))], axis=1)
+        layer = BoxLayer("many", boxes, groups=[Group("many", "#FFFFFF")])
+        image = np.asarray(picture(np.zeros((100, 100, 3), np.uint8), [layer], width=100))
+        outlines = np.zeros((300, 300), int)
+        for x1, y1, x2, y2 in boxes + 100:
+            outlines[y1, x1:x2] += 1
+            outlines[y2 - 1, x1:x2] += 1
+            outlines[y1:y2, x1] += 1
+            outlines[y1:y2, x2 - 1] += 1
+        outlines = outlines[100:200, 100:200]
+        painted = image[:100, :, 0]
+        assert ((painted > 0) == (outlines > 0)).all()
+        shades = [np.unique(painted[outlines == count]) for count in np.unique(outlines)]
+        assert all(len(shade) == 1 for shade in shades)
+        assert (np.diff(np.concatenate(shades)) >= 0).all()
+
+    def test_every_kind_of_layer_leaves_ink(self):
+        mask = np.zeros((1, 120, 160), bool)
+        mask[0, 30:60, 30:60] = True
+        layers = [
+            MaskLayer("mask", mask, labels=["<b>"]),
+            MaskLayer("soft", [np.linspace(0, 1, 784).reshape(28, 28)], [[20, 20, 90, 90]]),
+            ArrowLayer("refined", [[10, 10, 50, 50]], [[20, 20, 90, 90]]),
+            PointLayer("points", [[80, 60]]),
+            GridLayer("cells", (16, 16), (7, 10), cells=[(2, 3)]),
+        ]
+        for layer in layers:
+            image = np.asarray(picture(PHOTO, [layer], width=320))[:240]
+            assert (image != 90).any(axis=2).sum() > 20, layer.name
+
+    @pytest.mark.parametrize("size", [(30, 40), (2000, 3000), (5, 1000), (1000, 5)])
+    def test_sizes(self, size):
+        photo = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+        data = Canvas(photo, [BoxLayer("boxes", np.zeros((0, 4)))]).to_png()
+        assert len(data) <= 200_000
+        Image.open(io.BytesIO(data)).verify()
+
+    def test_all_anchors_take_little_time_and_room(self):
+        canvas = Canvas(PHOTO.repeat(8, 0).repeat(8, 1), [anchors()])
+        canvas.to_png()
+        start = time.perf_counter()
+        data = canvas.to_png()
+        assert time.perf_counter() - start < 1
+        assert len(data) <= 200_000
+
+    def test_ink_reads_on_every_color(self):
+        assert ink_on("#FFFFFF") == ink_on("#F0E442") == "#000000"
+        assert ink_on("#000000") == ink_on("#0072B2") == "#FFFFFF"
+
+    def test_lies_beside_the_widget_in_a_notebook(self):
+        data, _ = Canvas(PHOTO, [three_boxes()])._repr_mimebundle_()
+        assert "application/vnd.jupyter.widget-view+json" in data
+        assert data["text/plain"] == "Canvas(160×120; boxes 3)"
+        assert decode_png(base64.b64decode(data["image/png"])).shape[1] == 640
+
+    def test_explorers_leave_one_as_well(self):
+        class Explorer(StaticView, VBox):
+            def __init__(self):
+                self.canvas = Canvas(PHOTO, [three_boxes()])
+                super().__init__([Button(), self.canvas])
+
+        data, _ = Explorer()._repr_mimebundle_()
+        assert "application/vnd.jupyter.widget-view+json" in data
+        assert decode_png(base64.b64decode(data["image/png"])).shape[1] == 640
+
+
+def watch(widget):
+    """Collects the names of the traits that are sent to the browser from now on."""
+    sent = {}
+    send = widget.send_state
+
+    def record(key=None):
+        sent.update(widget.get_state(key))
+        send(key)
+
+    widget.send_state = record
+    return sent
