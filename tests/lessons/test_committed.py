@@ -1,0 +1,126 @@
+"""The lessons as they are committed: outputs that belong to their code, and read well anywhere."""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+
+from lessons.execute import MAX_BYTES, WIDGET, code_hash, lesson_paths, stored_hash
+
+# Headings of every lesson about a stage, in this order; each is the beginning of a heading.
+HEADINGS = ("Why", "See", "How", "Your turn", "What breaks it", "Summary")
+
+
+@pytest.fixture(params=lesson_paths(), ids=lambda path: path.stem)
+def path(request) -> Path:
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    found = nbformat.read(path, as_version=4)
+    nbformat.validate(found)
+    return found
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook):
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def text(notebook):
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def test_outputs_are_those_of_the_code(notebook):
+    assert stored_hash(notebook) == code_hash(notebook), (
+        "the code has changed since it was run: python -m lessons.execute"
+    )
+    numbers = [cell.execution_count for cell in code_cells(notebook)]
+    assert numbers == list(range(1, len(numbers) + 1)), "not run from top to bottom"
+
+
+def test_no_output_is_an_error_or_a_warning(notebook):
+    assert [o for o in outputs(notebook) if o.output_type == "error"] == []
+    assert [o.text for o in outputs(notebook) if o.get("name") == "stderr"] == []
+
+
+def test_is_small(path):
+    assert path.stat().st_size < MAX_BYTES
+
+
+def test_shows_pictures_where_no_widget_can_run(notebook):
+    assert "widgets" not in notebook.metadata
+    pictures = []
+    for output in outputs(notebook):
+        data = output.get("data", {})
+        assert WIDGET not in data
+        if "image/png" in data:
+            pictures.append(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))))
+    assert len(pictures) >= 5
+    for picture in pictures:
+        assert picture.width >= 100
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 3, "a blank picture"
+
+
+def test_leaves_nothing_of_the_machine_it_ran_on(path):
+    found = re.findall(r"/(?:work|home|root|tmp)/\w+|site-packages", path.read_text())
+    assert found == []
+
+
+def test_first_cell_installs_only_what_is_missing(notebook):
+    first = code_cells(notebook)[0].source
+    assert 'find_spec("mrcnn_steps") is None' in first
+    assert "%pip install" in first
+    assert code_cells(notebook)[0].outputs == []
+
+
+def test_has_the_parts_of_a_lesson(path, notebook):
+    headings = re.findall(r"^## (?:\d+\.? )?(.+)$", text(notebook), flags=re.MULTILINE)
+    if path.stem.startswith("00"):
+        assert headings[-1].startswith("Summary")
+        return
+    places = [
+        next((i for i, heading in enumerate(headings) if heading.startswith(part)), None)
+        for part in HEADINGS
+    ]
+    assert None not in places, dict(zip(HEADINGS, places, strict=True))
+    assert places == sorted(places)
+
+
+def test_every_question_has_its_answer_folded_away(notebook):
+    written = text(notebook)
+    assert written.count("<details>") == written.count("</details>") >= 2
+    # Without the empty line after it, Markdown inside is shown as it is typed.
+    assert re.findall(r"</summary>\n(?!\n)", written) == []
+
+
+def test_offers_each_of_its_exercises(path, notebook):
+    from mrcnn_steps.exercises import exercises
+
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    for exercise in exercises(path.stem):
+        assert f"def {exercise.name}(" in code
+        assert f"check({exercise.name})" in code
+        assert f'solution("{exercise.name}")' in code
+
+
+def test_solutions_are_folded_away_and_right(path, notebook):
+    from mrcnn_steps.exercises import exercises
+
+    tagged = [cell for cell in code_cells(notebook) if "solutions" in cell.metadata.get("tags", [])]
+    folded = [cell for cell in code_cells(notebook) if cell.source.startswith("solution(")]
+    for cell in (*tagged, *folded):
+        assert cell.metadata.jupyter == {"source_hidden": True, "outputs_hidden": True}
+    if exercises(path.stem):
+        [cell] = tagged
+        assert "\n".join(o.text for o in cell.outputs).count(" is right: ") == len(
+            exercises(path.stem)
+        )
