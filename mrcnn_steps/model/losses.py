@@ -150,7 +150,7 @@ def training_proposals(
     boxes = clip_boxes_to_image(boxes, size).view(len(logits), -1, 4)
     sides = boxes[..., 2:] - boxes[..., :2]
     wanted = (sides >= rpn.min_size).all(dim=-1) & (scores.sigmoid() >= rpn.score_thresh)
-    kept = torch.zeros_like(large)
+    kept = torch.zeros_like(wanted)
     for i in range(len(boxes)):
         keep = (
             nms(boxes[i], scores[i], rpn.nms_thresh)
