@@ -54,11 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 2 after a message on the error output.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    chosen = next((word for word in given if not word.startswith("-")), None)
     try:
-        args = build_parser(chosen).parse_args(given)
-        module, _ = COMMANDS[args.command]
-        status = import_module(module).run(args)
+        status = _run(given)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -70,6 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mrcnn-steps: {error}", file=sys.stderr)
         return FAILED
     return status
+
+
+def _run(given: Sequence[str]) -> int:
+    chosen = next((word for word in given if not word.startswith("-")), None)
+    try:
+        args = build_parser(chosen).parse_args(given)
+    except SystemExit as end:
+        # argparse has printed a help text or what is wrong.
+        return FAILED if end.code else 0
+    module, _ = COMMANDS[args.command]
+    return import_module(module).run(args)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 from tqdm import tqdm
@@ -296,12 +297,12 @@ def write_folder(traced: Trace, table: Table, name: str, out: Path) -> int:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as holder:
         new, old = Path(holder) / "new", Path(holder) / "old"
         new.mkdir()
-        texts = {}
+        pictures = {}
         for number in tqdm(shown, desc="pictures", unit="", leave=False, disable=None):
             figure = SCENES[number].draw(traced)
             figure.savefig(new / file_name(number))
-            texts[number] = figure.heading
-        (new / PAGE).write_text(page(table, name, texts), encoding="utf-8")
+            pictures[number] = Image(figure.heading, *figure.canvas.get_width_height())
+        (new / PAGE).write_text(page(table, name, pictures), encoding="utf-8")
         check_folder(out)
         if out.exists():
             out.rename(old)
@@ -309,21 +310,29 @@ def write_folder(traced: Trace, table: Table, name: str, out: Path) -> int:
     return len(shown)
 
 
-def page(table: Table, name: str, texts: dict[int, str]) -> str:
+class Image(NamedTuple):
+    """A picture on the page: what it shows in words, and its size in pixels."""
+
+    text: str
+    width: int
+    height: int
+
+
+def page(table: Table, name: str, pictures: dict[int, Image]) -> str:
     """Write the page that shows the pictures in order.
 
     Args:
         table: of the trace.
         name: of the photo.
-        texts: what each picture shows in words, by the number of its scene.
+        pictures: by the number of their scene.
 
     Returns:
         HTML that needs nothing but the pictures beside it.
     """
-    stages = list(dict.fromkeys(SCENES[number].stage for number in texts))
+    stages = list(dict.fromkeys(SCENES[number].stage for number in pictures))
     links = [f'<a href="#{_anchor(stage)}">{html.escape(stage)}</a>' for stage in stages]
-    sections = [_section(stage, texts) for stage in stages]
-    missing = [scene.title for number, scene in enumerate(SCENES) if number not in texts]
+    sections = [_section(stage, pictures) for stage in stages]
+    missing = [scene.title for number, scene in enumerate(SCENES) if number not in pictures]
     note = (
         f"<p>Not shown, as this photo or model has nothing to show there: "
         f"{html.escape(', '.join(missing))}.</p>"
@@ -360,17 +369,18 @@ def _anchor(stage: str) -> str:
     return stage.lower().replace(" ", "-")
 
 
-def _section(stage: str, texts: dict[int, str]) -> str:
+def _section(stage: str, pictures: dict[int, Image]) -> str:
     """The pictures of a stage."""
     figures = []
-    for number, text in texts.items():
+    for number, image in pictures.items():
         scene = SCENES[number]
         if scene.stage != stage:
             continue
         figures.append(f"""<figure id="{scene.slug}">
 <h3>{html.escape(scene.title)}</h3>
 <figcaption>{html.escape(scene.caption)}</figcaption>
-<a href="{file_name(number)}"><img src="{file_name(number)}" alt="{html.escape(text)}"></a>
+<a href="{file_name(number)}"><img src="{file_name(number)}" width="{image.width}"
+height="{image.height}" alt="{html.escape(image.text)}"></a>
 </figure>
 """)
     return f"""<section id="{_anchor(stage)}">
@@ -406,11 +416,11 @@ html { scroll-behavior: smooth; scroll-padding-top: 4rem; }
 body { margin: 0; background: var(--back); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }
 nav { position: sticky; top: 0; z-index: 1; display: flex; gap: .25rem 1.1rem; flex-wrap: wrap;
-  padding: .7rem max(1rem, calc((100vw - 940px) / 2)); background: var(--paper);
+  padding: .7rem max(1rem, calc((100vw - 902px) / 2)); background: var(--paper);
   border-bottom: 1px solid var(--line); font-size: .9rem; }
 nav a { color: var(--link); text-decoration: none; white-space: nowrap; }
 nav a:hover, nav a:focus-visible { text-decoration: underline; }
-main { max-width: 940px; margin: 0 auto; padding: 1rem; }
+main { max-width: 902px; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.6rem; overflow-wrap: anywhere; }
 h2 { margin: 2.5rem 0 .5rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
 h3 { margin: 0; font-size: 1.05rem; }

@@ -44,6 +44,7 @@ from mrcnn_steps.draw.targets import (
     object_names,
     on_input,
     ratio,
+    unpadded,
 )
 from mrcnn_steps.masks import paste
 from mrcnn_steps.trace import Trace
@@ -157,7 +158,7 @@ def figure_proposals(trace: Trace, limit: int = 50) -> Picture:
     found = trace.proposals
     shown = found.boxes[:limit]
     height, width = trace.image_size
-    image = trace.letterbox.image[:, :height, :width]
+    image = unpadded(trace)
     figure, [ax] = page(
         f"{plural(len(found), 'proposal')}, the best {len(shown)} shown",
         f"NMS over {plural(len(found.scored_rows), 'box')} kept "
@@ -311,7 +312,7 @@ def figure_mask_targets(trace: Trace, limit: int = 20) -> Picture:
         index = int(truth.positive_objects[row])
         pictures.append(
             Tile(
-                crop(trace.letterbox.image, rois[row], truth.masks[index]),
+                crop(unpadded(trace), rois[row], truth.masks[index]),
                 to_numpy(truth.mask_targets[row]),
                 names[index],
                 f"object {index}, box IoU {iou[row]:.2f}",

@@ -252,11 +252,17 @@ def labels(
             )
         )
     if len(written) < len(texts):
-        note = f"{len(texts) - len(written)} of {len(texts)} labels left out: no room"
         ax.annotate(
-            note, (1, 0), (0, -3), xycoords="axes fraction", textcoords="offset pixels",
-            ha="right", va="top", size=7, color=SOFT,
-        )  # fmt: skip
+            f"{len(texts) - len(written)} of {len(texts)} labels left out: no room",
+            (1, 0),
+            (0, -26 if len(ax.get_xticks()) else -2),
+            xycoords="axes fraction",
+            textcoords="offset pixels",
+            ha="right",
+            va="top",
+            size=7,
+            color=SOFT,
+        )
     return written
 
 
@@ -268,7 +274,7 @@ def _free_place(
     width, height = size
     above_and_in = [(left, top + 1), (left + 1, top - height - 1), (right - width, top + 1)]
     below = [(left, bottom - height - 1), (left + 1, bottom + 1), (right - width, bottom - height)]
-    beside = [(right + 2, top - height), (left - width - 2, top - height)]
+    beside = [(x, y) for y in (top - height, bottom) for x in (right + 2, left - width - 2)]
     down = [
         (x, top - step * (height + 1) - 1)
         for step in range(2, 2 + min(12, int((top - bottom) / (height + 1))))

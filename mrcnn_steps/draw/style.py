@@ -60,6 +60,10 @@ class Picture(Figure):
 
     heading = ""
 
+    def savefig(self, fname: Any, **kwargs: Any) -> None:
+        """Write the figure; see matplotlib. A dark style sheet does not change its paper."""
+        super().savefig(fname, **({"facecolor": PAPER} | kwargs))
+
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
         self.savefig(file, format="png")
@@ -238,6 +242,7 @@ def _arrange(figure: Figure, legend: Sequence[Swatch]) -> list[tuple[float, int]
 def _panel(figure: Figure, frame: tuple[float, float, float, float], axis: str | None) -> Axes:
     ax = figure.add_axes(frame)
     ax.set_anchor("N")
+    ax.grid(False)
     ax.set_facecolor("#EEF1F4")
     for spine in ax.spines.values():
         spine.set_visible(axis is not None)

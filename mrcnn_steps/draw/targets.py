@@ -55,6 +55,12 @@ def ratio(image: Tensor) -> float:
     return image.shape[-2] / image.shape[-1]
 
 
+def unpadded(trace: Trace) -> Tensor:
+    """The network's input without the padding that batching adds: masks have its size."""
+    height, width = trace.image_size
+    return trace.letterbox.image[:, :height, :width]
+
+
 def on_input(
     trace: Trace, title: str, subtitle: str, shown: Tensor, legend: tuple[Swatch, ...] = ()
 ) -> tuple[Picture, Axes]:
@@ -173,7 +179,7 @@ def figure_mini_masks(trace: Trace, limit: int = 20) -> Picture:
         x1, y1, x2, y2 = mini.boxes[row].long().tolist()
         pictures.append(
             Tile(
-                crop(trace.letterbox.image, mini.boxes[row], truth.masks[row]),
+                crop(unpadded(trace), mini.boxes[row], truth.masks[row]),
                 to_numpy(mini.mini_masks[row]),
                 names[row],
                 f"{x2 - x1} × {y2 - y1} → {width} × {height}   IoU {mini.iou[row]:.3f}",
