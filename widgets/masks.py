@@ -271,7 +271,7 @@ class MaskExplorer(Explorer):
     def _grids(self) -> widgets.HBox:
         for view in (self.soft_view, self.target_view):
             view.layout = widgets.Layout(width="140px")
-        return widgets.HBox([self.soft_view, self.target_view], layout=widgets.Layout(gap="8px"))
+        return widgets.HBox([self.soft_view, self.target_view], layout=widgets.Layout(grid_gap="8px"))
 
     def _views(self) -> list[tuple[Canvas, Tensor | None, float]]:
         """Each small view, its grid, and from which value on a sample is inside."""

@@ -1,0 +1,177 @@
+"""The detection explorer: each step is the stage's own, and every candidate's fate is told."""
+
+import pytest
+import torch
+import traitlets
+from torchvision.ops import box_iou
+
+from mrcnn_steps.detection import detect
+from mrcnn_steps.trace import detection_settings
+from widgets.detection import MOST_DRAWN, STEPS, DetectionExplorer
+
+
+@pytest.fixture
+def explorer(tiny_trace):
+    made = DetectionExplorer(tiny_trace)
+    yield made
+    made.close()
+
+
+def _by_hand(trace, **settings):
+    found = trace.classification
+    chosen = {**detection_settings(trace.model), **settings}
+    return detect(trace.proposals, found.probs, found.deltas, trace.image_size, **chosen)
+
+
+def test_with_the_models_own_settings_it_shows_the_traces_own_result(explorer, tiny_trace):
+    assert explorer.detections is tiny_trace.detections
+    assert (explorer.score_threshold, explorer.nms_threshold) == (0.05, 0.5)
+    assert explorer.max_detections == 100
+    proposals, classes = tiny_trace.classification.probs.shape
+    assert explorer.counts["refined"] == proposals * classes
+    assert explorer.counts["foreground"] == proposals * (classes - 1)
+    assert explorer.counts["detections"] == len(tiny_trace.result["boxes"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"score_threshold": 0.3},
+        {"nms_threshold": 0.2},
+        {"max_detections": 3},
+        {"best_class_only": True},
+        {"best_class_only": True, "score_threshold": 0.7, "nms_threshold": 0.3},
+    ],
+)
+def test_other_settings_give_what_the_stage_gives(explorer, tiny_trace, settings):
+    for name, value in settings.items():
+        setattr(explorer, name, value)
+    expected = _by_hand(tiny_trace, **settings)
+    for field in ("foreground_rows", "confident_rows", "large_rows", "nms_rows", "rows"):
+        assert torch.equal(getattr(explorer.detections, field), getattr(expected, field))
+    assert list(explorer.counts.values()) == [
+        len(expected.refined),
+        len(expected.foreground_rows),
+        len(expected.confident_rows),
+        len(expected.large_rows),
+        len(expected.nms_rows),
+        len(expected),
+    ]
+    assert [int(n.replace(",", "")) for _, n in explorer.steps.rows] == [*explorer.counts.values()]
+
+
+def test_going_back_to_the_models_settings_gives_the_traces_result_back(explorer, tiny_trace):
+    explorer.score_threshold = 0.4
+    assert explorer.detections is not tiny_trace.detections
+    explorer.score_threshold = 0.05
+    assert explorer.detections is tiny_trace.detections
+
+
+@pytest.mark.parametrize("step", list(STEPS)[1:])
+def test_each_step_shows_what_stays_and_what_leaves(explorer, step):
+    before = list(STEPS)[list(STEPS).index(step) - 1]
+    explorer.step = step
+    layer = explorer.canvas["candidates"]
+    drawn = min(explorer.counts[before], MOST_DRAWN)
+    assert len(layer) == len(explorer.drawn) == drawn
+    if explorer.counts[before] <= MOST_DRAWN:
+        assert (layer.group_index == 1).sum() == explorer.counts[step]
+    scores = explorer.detections.candidate_score[explorer.drawn]
+    assert (scores.diff() <= 0).all()
+    place = len(explorer.drawn) // 2
+    expected = explorer.detections.clipped[explorer.drawn[place]]
+    assert torch.equal(torch.from_numpy(layer.boxes[place]), expected)
+    assert explorer.steps.rows[list(STEPS).index(step)][0] == STEPS[step]
+
+
+def test_a_suppressed_candidate_names_the_one_that_suppressed_it(explorer):
+    explorer.step = "suppressed"
+    found = explorer.detections
+    left = set(found.large_rows.tolist()) - set(found.nms_rows.tolist())
+    assert left
+    for candidate in sorted(left)[:20]:
+        explorer.candidate = candidate
+        rival = found.suppressor(candidate)
+        assert explorer.fate(candidate) == f"suppressed by candidate {rival}"
+        assert found.candidate_label[rival] == found.candidate_label[candidate]
+        iou = box_iou(found.clipped[[candidate]], found.clipped[[rival]]).item()
+        assert iou > 0.5
+        assert ("IoU of the two", f"{iou:.3f}") in explorer.numbers.rows
+        drawn = explorer.canvas["its suppressor"].boxes
+        assert torch.equal(torch.from_numpy(drawn), found.clipped[[rival]])
+
+
+def test_every_candidate_has_one_fate(explorer):
+    explorer.max_detections = 5
+    found = explorer.detections
+    assert explorer.fate(0) == "left: it is background"
+    low = int(found.foreground_rows[found.candidate_score[found.foreground_rows] <= 0.05][0])
+    assert explorer.fate(low) == "left: score ≤ 0.05"
+    assert explorer.fate(int(found.rows[2])) == "detection 2"
+    assert explorer.fate(int(found.nms_rows[5])) == "left: not among the best 5"
+
+
+def test_hovering_explains_and_leaving_goes_back_to_the_picked_one(explorer):
+    explorer.candidate = int(explorer.detections.rows[0])
+    picked = explorer.numbers.rows
+    explorer.canvas.hovered = ("candidates", 1)
+    assert explorer.numbers.rows[0] == ("candidate", f"{int(explorer.drawn[1]):,}")
+    assert explorer.candidate == int(explorer.detections.rows[0])
+    explorer.canvas.hovered = None
+    assert explorer.numbers.rows == picked
+
+
+def test_a_click_picks_and_the_arrow_comes_from_its_proposal(explorer, tiny_trace):
+    explorer.canvas.selected = ("candidates", 4)
+    assert explorer.candidate == int(explorer.drawn[4])
+    proposal = int(explorer.detections.candidate_proposal[explorer.candidate])
+    start = torch.from_numpy(explorer.canvas["refinement"].start[0])
+    assert torch.equal(start, tiny_trace.proposals.boxes[proposal])
+
+
+def test_a_picked_candidate_stays_picked_while_its_row_moves(explorer):
+    explorer.candidate = int(explorer.detections.rows[3])
+    explorer.score_threshold = 0.06
+    assert explorer.canvas.selected == ("candidates", 3)
+    explorer.step = "suppressed"
+    row = explorer.canvas.selected[1]
+    assert int(explorer.drawn[row]) == explorer.candidate
+    explorer.best_class_only = True
+    assert explorer.candidate is None
+    assert explorer.canvas.selected is None
+
+
+def test_what_does_not_exist_is_refused(explorer):
+    with pytest.raises(traitlets.TraitError, match="candidate: expected 0 to"):
+        explorer.candidate = len(explorer.detections.refined)
+    with pytest.raises(traitlets.TraitError, match="max_detections: expected 1 to 300"):
+        explorer.max_detections = 301
+    with pytest.raises(traitlets.TraitError):
+        explorer.score_threshold = 1.5
+    with pytest.raises(traitlets.TraitError):
+        explorer.step = "anchors"
+
+
+def test_settings_carry_over_to_another_explorer(tiny_trace, explorer):
+    explorer.score_threshold, explorer.step = 0.2, "large"
+    again = DetectionExplorer(tiny_trace, **explorer.settings)
+    assert again.counts == explorer.counts
+    assert again.step == "large"
+    assert again.to_png() == explorer.to_png()
+    again.close()
+
+
+def test_it_never_runs_the_network(explorer, lively_model):
+    calls = []
+    handle = lively_model.backbone.register_forward_hook(lambda *_: calls.append("backbone"))
+    head = lively_model.roi_heads.box_head.register_forward_hook(lambda *_: calls.append("head"))
+    explorer.score_threshold = 0.5
+    explorer.best_class_only = True
+    handle.remove()
+    head.remove()
+    assert calls == []
+
+
+def test_a_saved_notebook_keeps_a_picture(explorer):
+    data, _ = explorer._repr_mimebundle_()
+    assert data["image/png"].startswith("iVBOR")
