@@ -272,7 +272,7 @@ class Explorer(StaticView, widgets.VBox):
         Args:
             name: of the trait; its bounds and `help` become those of the control.
             label: the text before the control.
-            kind: the widget; without it a drop-down list for options and for an `Enum`, a slider for
+            kind: the widget; without it a list for options and for an `Enum`, a slider for
                 a number, a check box for a bool.
             **options: of the widget, such as `step`, `options` or `width`.
         """
@@ -292,7 +292,7 @@ class Explorer(StaticView, widgets.VBox):
             value=getattr(self, name),
             description=label,
             tooltip=trait.help,
-            layout=widgets.Layout(width=options.pop("width", "285px")),
+            layout=widgets.Layout(width=options.pop("width", "262px")),
             **options,
         )
         if hasattr(widget.style, "description_width"):
@@ -310,7 +310,7 @@ class Explorer(StaticView, widgets.VBox):
             list(controls),
             layout=widgets.Layout(flex_flow="row wrap", grid_gap="0 14px", overflow="hidden"),
         )
-        self.canvas.layout = widgets.Layout(flex="1 1 420px", min_width="0")
+        self.canvas.layout.flex, self.canvas.layout.min_width = "1 1 420px", "0"
         panel = widgets.VBox(
             list(side), layout=widgets.Layout(flex=f"0 1 {SIDE_PANEL}", min_width="0")
         )

@@ -41,6 +41,13 @@ from widgets.explorer import (
 )
 
 STEPS = ("score", "refined", "clipped", "NMS", "final")
+TOOLTIPS = (
+    "The anchors of highest objectness.",
+    "Each anchor moved by its predicted delta.",
+    "Cut to the image; boxes that are too small leave.",
+    "Of boxes that overlap, the best one stays.",
+    "The best of what is left: the proposals.",
+)
 # What becomes of a candidate, in the order in which it can leave.
 FATES = ("too small", "low score", "suppressed", "surplus", "proposal")
 TOO_SMALL, LOW_SCORE, SUPPRESSED, SURPLUS, PROPOSAL = range(5)
@@ -134,11 +141,12 @@ class ProposalExplorer(Explorer):
         return [
             self.control(
                 "step",
-                "step",
+                "",
                 widgets.ToggleButtons,
                 options=STEPS,
+                tooltips=TOOLTIPS,
                 width="100%",
-                style={"button_width": "90px"},
+                style={"button_width": "100px"},
             ),
             self.control(
                 "pre_nms_top_n",

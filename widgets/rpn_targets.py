@@ -119,16 +119,22 @@ class RPNTargetExplorer(Explorer):
         }
 
     def _controls(self) -> list[widgets.Widget]:
-        style = {"button_width": "120px"}
         return [
-            self.control("view", "show", widgets.ToggleButtons, width="320px", style=style),
-            self.control("labels", "labels", widgets.ToggleButtons, width="340px", style=style),
+            self._choice("view", "what to show"),
+            self._choice("labels", "which labels"),
             self.control("positive_iou", "positive IoU ≥"),
             self.control("negative_iou", "negative IoU <"),
             self.control("count", "sample size"),
             self.control("positive_fraction", "positives at most"),
             self.control("seed", "seed"),
         ]
+
+    def _choice(self, name: str, label: str) -> widgets.Widget:
+        buttons = self.control(
+            name, "", widgets.ToggleButtons, width="auto", style={"button_width": "128px"}
+        )
+        buttons.tooltips = [f"{label}: {option}" for option in buttons.options]
+        return buttons
 
     def _match(self, change: Any = None) -> None:
         """Labels every anchor. A threshold that is pushed over the other takes it along."""
