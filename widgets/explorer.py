@@ -30,6 +30,8 @@ none), so that what the user hid stays hidden. `pin` keeps a layer on top, such 
 followed through all stages. `settings` is what has to be passed to build the same explorer on
 another photo.
 
+Names such as `_compare` belong to ipywidgets: a method of that name breaks the display.
+
 Text from data reaches the page through `Readout`, `Canvas` or the options of a control, which never
 read it as HTML.
 """
@@ -334,6 +336,10 @@ class Explorer(StaticView, widgets.VBox):
         """Keeps these layers on top of whatever the explorer draws; without any, lets go."""
         self._pinned = layers
         self.draw()
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        return f"{type(self).__name__}({settings})"
 
     def close(self) -> None:
         """Frees the explorer with everything in it."""

@@ -190,7 +190,7 @@ class ProposalExplorer(Explorer):
             **self._fixed,
         )
         if change is None or change["name"] == "pre_nms_top_n":
-            self._compare()
+            self._overlap_objects()
         self._count()
 
     def _cut(self, change: Any) -> None:
@@ -200,7 +200,7 @@ class ProposalExplorer(Explorer):
         self.proposals = replace(self.proposals, rows=rows, post_nms_top_n=most)
         self._count()
 
-    def _compare(self) -> None:
+    def _overlap_objects(self) -> None:
         """What depends on the top k alone: order, levels, and IoU with all objects."""
         p = self.proposals
         self._by_score = as_numpy(p.top_scores.argsort(descending=True, stable=True))
