@@ -217,6 +217,7 @@ EXERCISES = (
         ),
         shapes={"centers": "P 2", "cell": "R 4"},
         returns={"anchors": "M 4"},
+        fair=lambda centers, cell: bool((cell[:, 2:] > cell[:, :2]).all()),
         why="Level, row, column, ratio: with this order reshape alone matches the RPN's output.",
         hints=(
             "(x, y) moves both corners: repeat it to (x, y, x, y).",

@@ -14,6 +14,9 @@ from torch import Tensor
 # Larger tensors are described, not printed.
 MOST_NUMBERS = 64
 
+# White behind the picture also where the notebook is dark.
+IMAGE_STYLE = 'style="max-width:100%;background:white;margin-top:.6em"'
+
 
 class Text(str):
     """Text that a notebook shows as it is, without quotes and with its line breaks."""
@@ -61,7 +64,9 @@ class Answer:
         """Title and text of what belongs to the failing input."""
         if self.failing_input is None:
             return []
-        call = "\n".join(f"{name} = {show(value)}" for name, value in self.failing_input.items())
+        call = "\n".join(
+            _indented(f"{name} = ", show(value)) for name, value in self.failing_input.items()
+        )
         sections = [("Smallest input that fails", call)]
         if self.expected is not None:
             sections.append(("Expected", show(self.expected)))
@@ -90,7 +95,8 @@ class Answer:
             )
         figure = self.figure()
         if figure is not None:
-            parts.append(f'<img alt="Where the values differ" src="{_png_address(figure)}">')
+            address = _png_address(figure)
+            parts.append(f'<img alt="Where the values differ" src="{address}" {IMAGE_STYLE}>')
         style = f"border-left:4px solid {color};padding:.3em .9em;margin:.4em 0;max-width:52em"
         return f'<div style="{style}">{"".join(parts)}</div>'
 
@@ -100,8 +106,13 @@ class Answer:
 
 def _png_address(figure: Figure) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
+    figure.savefig(buffer, format="png", dpi=80, bbox_inches="tight")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _indented(start: str, text: str) -> str:
+    """Put text behind its start, every line of it."""
+    return start + text.replace("\n", "\n" + " " * len(start))
 
 
 def show(value: Any) -> str:
@@ -109,7 +120,7 @@ def show(value: Any) -> str:
     if isinstance(value, Tensor):
         return _show_tensor(value)
     if isinstance(value, tuple) and any(isinstance(part, Tensor) for part in value):
-        return "(" + ",\n ".join(show(part) for part in value) + ")"
+        return _indented("(", ",\n".join(show(part) for part in value)) + ")"
     if isinstance(value, torch.Generator):
         return f"torch.Generator().manual_seed({value.initial_seed()})"
     text = repr(value)

@@ -1,9 +1,9 @@
 """Run a learner's function once, so that whatever happens can be told in words.
 
-An endless loop is stopped by raising `OutOfTime` inside it from a second thread. That works in
-scripts and in Jupyter, in any thread, on Windows too, but only between two steps of Python: one
-long call into C, such as `time.sleep(60)` or a huge matrix product, is not stopped before it
-returns.
+The function runs in a thread of its own. When its time is up, `OutOfTime` is raised inside it,
+which ends any loop in Python, on every system, in scripts and in Jupyter. One long call into C,
+such as `time.sleep(60)` or a huge matrix product, does not hear that before it returns: it is
+left behind, and the answer does not wait for it.
 """
 
 import contextlib
@@ -47,8 +47,11 @@ class Attempt:
     printed: str = ""
 
 
-class OutOfTime(BaseException):
-    """Raised in the learner's code; no `except Exception` there catches it."""
+class OutOfTime(SystemExit):
+    """Raised in the learner's code; no `except Exception` there catches it.
+
+    A SystemExit, because a thread that ends with one ends silently.
+    """
 
 
 class _Printed(io.TextIOBase):
@@ -88,20 +91,30 @@ def attempt(function: Callable[..., Any], inputs: Inputs, seconds: float) -> Att
     """
     handed = copy(inputs)
     printed = _Printed()
-    watchdog = _Watchdog(seconds)
-    try:
+    made: list[Attempt] = []
+    done = threading.Event()
+
+    def run() -> None:
         try:
-            with contextlib.redirect_stdout(printed):
+            with torch.no_grad():
                 value = function(*handed.values())
+            changed = tuple(n for n, before in inputs.items() if _differs(before, handed[n]))
+            made.append(Attempt("returned", value, changed=changed, printed=printed.text))
+        except BaseException as error:  # also what would end the program
+            if not isinstance(error, OutOfTime):
+                words = _in_words(error, function)
+                made.append(Attempt("raised", error=words, printed=printed.text))
         finally:
-            watchdog.stop()
-    except OutOfTime:
-        watchdog.stop()
-        return Attempt("out of time", printed=printed.text)
-    except (Exception, SystemExit) as error:
-        return Attempt("raised", error=_in_words(error, function), printed=printed.text)
-    changed = tuple(name for name, before in inputs.items() if _differs(before, handed[name]))
-    return Attempt("returned", value, changed=changed, printed=printed.text)
+            done.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    with contextlib.redirect_stdout(printed):
+        thread.start()
+        try:
+            in_time = done.wait(seconds)
+        finally:
+            _stop(thread, done)
+    return made[0] if in_time and made else Attempt("out of time", printed=printed.text)
 
 
 def _differs(before: Any, after: Any) -> bool:
@@ -110,33 +123,17 @@ def _differs(before: Any, after: Any) -> bool:
     return before.shape != after.shape or not torch.equal(before, after)
 
 
-class _Watchdog:
-    """Raises `OutOfTime` in the thread that made it, unless stopped in time."""
+def _stop(thread: threading.Thread, done: threading.Event) -> None:
+    """Raise `OutOfTime` in a thread until it ends, a few times.
 
-    def __init__(self, seconds: float) -> None:
-        self._thread_id = ctypes.c_ulong(threading.get_ident())
-        self._seconds = seconds
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def _watch(self) -> None:
-        # Again and again: the code may have caught the first one in an `except:` of its own.
-        wait = self._seconds
-        while not self._stopped.wait(wait):
-            with self._lock:
-                if not self._stopped.is_set():
-                    self._raise(ctypes.py_object(OutOfTime))
-            wait = 0.1
-
-    def stop(self) -> None:
-        with self._lock:
-            if not self._stopped.is_set():
-                self._stopped.set()
-                self._raise(None)  # takes back one that has not arrived yet
-
-    def _raise(self, error: Any) -> None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread_id, error)
+    More than once: the code may catch the first one in an `except:` of its own.
+    """
+    for _ in range(5):
+        if done.is_set():
+            return
+        thread_id = ctypes.c_ulong(thread.ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread_id, ctypes.py_object(OutOfTime))
+        done.wait(0.1)
 
 
 _LIBRARIES = tuple(

@@ -250,7 +250,8 @@ EXERCISES = (
         lesson=LESSON,
         task="Read a feature map between its pixels. feature: float [H, W]; x, y: float, inside "
         "the map, where pixel (row i, column j) is the point x = j, y = i. Mix the four pixels "
-        "around the point, each weighted by how near it is in x times how near in y. Return one float.",
+        "around the point, each weighted by how near it is in x times how near in y. Return one "
+        "float.",
         solution=bilinear,
         reference=_read,
         shapes={"feature": "H W"},

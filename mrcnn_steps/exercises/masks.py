@@ -160,9 +160,8 @@ def _paste_wrong(probs, box, image_size, way):
     if way == "binary first":
         probs = (probs >= 0.5).float()
     canvas = torch.zeros(image_size[0] + 160, image_size[1] + 160)
-    canvas[80 + y1 : 80 + y2, 80 + x1 : 80 + x2] = _resize(
-        probs, y2 - y1, x2 - x1, **ways.get(way, {})
-    )
+    resized = _resize(probs, y2 - y1, x2 - x1, **ways.get(way, {}))
+    canvas[80 + y1 : 80 + y2, 80 + x1 : 80 + x2] = resized
     return canvas[80 : 80 + image_size[0], 80 : 80 + image_size[1]] >= 0.5
 
 
@@ -270,8 +269,8 @@ EXERCISES = (
         lesson=LESSON,
         task="The notes cut targets from mini-masks. A mini-mask of size × size covers its "
         "object's box. rois, gt_boxes: float [R, 4] in pixels of the image, row by row; size: int. "
-        "Return float [R, 4]: the RoIs in pixels of the mini-mask; an RoI equal to its gt_box becomes "
-        "(0, 0, size, size).",
+        "Return float [R, 4]: the RoIs in pixels of the mini-mask; an RoI equal to its gt_box "
+        "becomes (0, 0, size, size).",
         solution=roi_in_mini_mask,
         reference=_framed,
         shapes={"rois": "R 4", "gt_boxes": "R 4"},

@@ -89,10 +89,11 @@ def grids(
     if right.ndim == 3 and right.numel():
         row = int((right - wrong).abs().nan_to_num(torch.inf).flatten(1).sum(dim=1).argmax())
         right, wrong = right[row], wrong[row]
-    if right.ndim != 2 or not right.numel():
+    if right.ndim != 2 or right.numel() < 2:
         return None
     figure = Figure(figsize=(7.5, 2.8), layout="constrained")
-    low, high = float(right.min()), float(right.max())
+    both = torch.cat((right.flatten(), wrong.flatten())).nan_to_num()
+    low, high = min(float(both.min()), 0.0), max(float(both.max()), 1.0)
     for axes, values, title, color in zip(
         figure.subplots(1, 3),
         (right, wrong, (right - wrong).abs()),
@@ -100,12 +101,21 @@ def grids(
         (EXPECTED, GIVEN, "black"),
         strict=True,
     ):
-        limits = (0, None) if title == "difference" else (low, max(high, low + 1e-6))
         colors = "Reds" if title == "difference" else "gray"
-        axes.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1], interpolation="nearest")
+        bottom = 0 if title == "difference" else low
+        axes.imshow(values, cmap=colors, vmin=bottom, vmax=high, interpolation="nearest")
+        if values.numel() <= 36:
+            _write_values(axes, values)
         axes.set_title(title, color=color, fontsize=10)
         axes.tick_params(labelsize=7)
     return figure
+
+
+def _write_values(axes: Axes, values: Tensor) -> None:
+    for row, line in enumerate(values.tolist()):
+        for column, value in enumerate(line):
+            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
+            axes.text(column, row, f"{value:.3g}", ha="center", va="center", fontsize=8, bbox=box)
 
 
 def _axes() -> tuple[Figure, Axes]:
@@ -132,6 +142,8 @@ def _outline(axes: Axes, rows: Tensor, color: str, label: str, dashed: bool = Fa
         if row == 0:
             outline.set_label(label)
         axes.add_patch(outline)
+        if x1 == x2 and y1 == y2:
+            axes.plot(x1, y1, "x", color=color, markersize=9)
 
 
 def _frame(axes: Axes, inputs: dict[str, Any], shown: Tensor) -> None:

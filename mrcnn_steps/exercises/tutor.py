@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mrcnn_steps.data import Sample, sample
@@ -139,7 +138,7 @@ def solution(exercise: Callable[..., Any] | str) -> Text:
     return Text(found if isinstance(found, str) else found.source)
 
 
-def check(function: Callable[..., Any], name: str | None = None) -> Answer:
+def check(function: Any, name: str | None = None) -> Answer:
     """Check a function against the reference: edge cases, random inputs, and the lesson's photo.
 
     Args:
@@ -161,12 +160,11 @@ def check(function: Callable[..., Any], name: str | None = None) -> Answer:
     problem = _signature_problem(exercise, function)
     if problem:
         return Answer(False, f"{exercise.name}: {problem}")
-    with torch.no_grad():
-        trials = _run(exercise, function)
-        failing = [trial for trial in trials if trial.failure]
-        if not failing:
-            return _right(exercise, trials)
-        return _wrong(exercise, function, trials, failing)
+    trials = _run(exercise, function)
+    failing = [trial for trial in trials if trial.failure]
+    if not failing:
+        return _right(exercise, trials)
+    return _wrong(exercise, function, trials, failing)
 
 
 def _find(wanted: Callable[..., Any] | str) -> Exercise | str:
