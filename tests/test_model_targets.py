@@ -7,10 +7,20 @@ import torch
 from torch.nn import functional as F
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection._utils import Matcher
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import box_iou
 
-from mrcnn_steps.model.losses import classification_loss, detection_losses, rpn_losses
+from mrcnn_steps import rpn_targets
+from mrcnn_steps.anchors import pyramid
+from mrcnn_steps.model.losses import (
+    classification_loss,
+    detection_losses,
+    rpn_losses,
+    training_proposals,
+)
 from mrcnn_steps.model.network import tiny
 from mrcnn_steps.model.targets import Targets, choose, mask_targets, match
 
@@ -56,6 +66,22 @@ def test_matching_a_batch_equals_torchvision_image_by_image(force_best: bool) ->
         assert torch.equal(found.positive[i], expected >= 0)
         assert torch.equal(found.negative[i], expected == Matcher.BELOW_LOW_THRESHOLD)
         assert torch.equal(found.gt_index[i][expected >= 0], expected[expected >= 0])
+
+
+def test_matching_a_batch_equals_the_stage_that_the_lessons_show() -> None:
+    """`rpn_targets.match`, one image at a time, on the anchors of a pyramid."""
+    generator = torch.Generator().manual_seed(1)
+    anchors = pyramid(256, anchor_stride=2).boxes
+    objects = [random_boxes(count, generator) for count in (6, 1, 15)]
+    truth = targets_of([o.tolist() for o in objects])
+    found = match(anchors.expand(3, -1, -1), truth, 0.7, 0.3, force_best=True)
+    labels = found.positive.to(torch.int8) - found.negative.to(torch.int8)
+    for i, gt in enumerate(objects):
+        expected = rpn_targets.match(anchors, gt)
+        assert torch.equal(labels[i], expected.labels)
+        positive = expected.labels == 1
+        assert positive.any()
+        assert torch.equal(found.gt_index[i][positive], expected.gt_index[positive])
 
 
 def test_an_object_that_touches_no_box_forces_none() -> None:
@@ -131,6 +157,32 @@ def test_mask_targets_agree_with_cutting_the_full_mask() -> None:
     expected = project_masks_on_boxes(full, shifted, torch.zeros(3, dtype=torch.int64), 28)
     assert (found - expected).abs().mean() < 0.01
     assert ((found > 0.5) != (expected > 0.5)).float().mean() < 0.01
+
+
+# --- proposals to train on ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("score_threshold", [0.0, 0.5])
+def test_training_proposals_are_torchvisions(score_threshold: float) -> None:
+    """Levels apart, as in torchvision's own models; the threshold as in its MobileNet ones."""
+    head = RPNHead(4, 3)
+    keep = {"training": 60, "testing": 1}
+    anchors = AnchorGenerator(((16,), (32,)), ((0.5, 1.0, 2.0),) * 2)
+    rpn = RegionProposalNetwork(
+        *(anchors, head, 0.7, 0.3, 256, 0.5, keep, keep, 0.7, score_threshold)
+    ).train()
+    maps = [torch.zeros(2, 4, 16, 16), torch.zeros(2, 4, 8, 8)]
+    boxes = anchors(ImageList(torch.zeros(2, 3, 128, 128), [(128, 128)] * 2), maps)[0]
+    counts = [16 * 16 * 3, 8 * 8 * 3]
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, len(boxes), generator=generator) - 2
+    deltas = torch.randn(2, len(boxes), 4, generator=generator) * 0.3
+    found, valid = training_proposals(rpn, logits, deltas, boxes, counts, (128, 128))
+    decoded = rpn.box_coder.decode(deltas.view(-1, 4), [boxes, boxes]).view(2, -1, 4)
+    expected, _ = rpn.filter_proposals(decoded, logits.view(-1, 1), [(128, 128)] * 2, counts)
+    for i in range(2):
+        assert 0 < len(expected[i]) <= 60
+        torch.testing.assert_close(found[i][valid[i]], expected[i], rtol=1e-5, atol=1e-4)
 
 
 # --- losses ---------------------------------------------------------------------------------------
