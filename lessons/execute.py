@@ -94,6 +94,7 @@ def run(notebook: NotebookNode, folder: Path, env: Mapping[str, str] | None = No
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute(**({} if env is None else {"env": dict(env)}))
