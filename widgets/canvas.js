@@ -8,7 +8,7 @@ const CROWDED = 200; // above this many, their lines are thin and translucent
 const MAX_LABELS = 250;
 const MAX_ZOOM = 64; // screen pixels for a pixel of the photo
 const DASHES = { solid: [1, 1], dashed: [7, 11], dotted: [2, 5] }; // drawn, and repeated after: CSS pixels
-const BUSY_MS = 6; // drawing time for a frame while the view moves, the rest of it is the browser's
+const BUSY_MS = 4; // drawing time for a frame while the view moves, the rest of it is the browser's
 const CALM_MS = 45;
 const SETTLED_MS = 120;
 const REPORT_MS = 80; // the kernel hears of the pointer at most this often
@@ -72,12 +72,12 @@ body[data-jp-theme-light="false"] .mrv, body.vscode-dark .mrv {
 .mrv [hidden] { display: none !important; }
 .mrv .mrv-card-head { display: flex; align-items: center; gap: 6px; font-weight: 600; }
 .mrv .mrv-card-head span { overflow-wrap: anywhere; }
-.mrv .mrv-card dl {
+.mrv .mrv-lines {
   display: grid; grid-template-columns: auto 1fr; gap: 0 12px; margin: 4px 0 0; padding: 0;
   font-variant-numeric: tabular-nums;
 }
-.mrv .mrv-card dt { color: var(--mrv-soft); font-weight: 400; }
-.mrv .mrv-card dd { margin: 0; padding: 0; text-align: right; overflow-wrap: anywhere; }
+.mrv .mrv-lines span:nth-child(odd) { color: var(--mrv-soft); }
+.mrv .mrv-lines span:nth-child(even) { text-align: right; overflow-wrap: anywhere; }
 .mrv .mrv-card-foot { margin-top: 5px; color: var(--mrv-soft); font-size: 11px; }
 .mrv .mrv-card-foot:empty { display: none; }
 .mrv .mrv-legend {
@@ -252,8 +252,9 @@ function filter(layer, hidden, thresholds) {
 // Painters: generators that yield often, so that a frame can stop when its time is up.
 // `t` maps the photo to device pixels: X = x * t.s + t.x, on a canvas of t.w × t.h.
 
-function* paintLayers(ctx, layers, t, dpr, raster) {
-  ctx.clearRect(0, 0, t.w, t.h);
+function* paintScene(ctx, photo, layers, t, dpr, raster) {
+  paintPhoto(ctx, photo, t);
+  yield;
   for (const layer of layers) {
     if (!layer.on) continue;
     yield* PAINTERS[layer.kind](ctx, layer, t, dpr, raster);
@@ -265,7 +266,20 @@ function* paintLayers(ctx, layers, t, dpr, raster) {
   }
 }
 
-const PAINTERS = { box: paintBoxes, mask: paintMasks, arrow: paintArrows, point: paintPoints, grid: paintGrid };
+const PAINTERS = {
+  box: paintBoxes, mask: paintMasks, arrow: paintArrows, point: paintPoints, grid: paintGrid,
+};
+
+function paintPhoto(ctx, { bitmap, step }, t) {
+  const s = t.s * step; // device pixels for a pixel of the bitmap
+  // Only what is in view: without a GPU the browser would scale the rest as well.
+  const left = Math.max(0, Math.floor(-t.x / s)), top = Math.max(0, Math.floor(-t.y / s));
+  const right = Math.min(bitmap.width, Math.ceil((t.w - t.x) / s));
+  const bottom = Math.min(bitmap.height, Math.ceil((t.h - t.y) / s));
+  ctx.imageSmoothingEnabled = s < 4; // from there on people want to see the pixels
+  ctx.drawImage(bitmap, left, top, right - left, bottom - top,
+    left * s + t.x, top * s + t.y, (right - left) * s, (bottom - top) * s);
+}
 
 /** Rows on show that have something in view, a list for each group. */
 function* inView(layer, t) {
@@ -312,7 +326,6 @@ function deviceBox([x1, y1, x2, y2], row, t) {
 class BoxRaster {
   constructor() {
     this.w = this.h = 0;
-    this.dirty = false;
   }
 
   resize(w, h) {
@@ -320,28 +333,33 @@ class BoxRaster {
     [this.w, this.h] = [w, h];
     this.across = new Int32Array((w + 1) * h); // +1 where a horizontal edge starts, −1 behind it
     this.down = new Int32Array(w * (h + 1));
+    this.counting = false; // counts are in progress
     this.image = new ImageData(w, h);
     this.pixels = new Uint32Array(this.image.data.buffer);
     this.canvas = new OffscreenCanvas(w, h);
     this.dirty = false;
   }
 
-  /** Starts over: whatever an abandoned painter left behind is gone. */
-  reset(w, h) {
+  /** Starts a scene; whatever an abandoned painter left behind goes. */
+  begin(w, h) {
     this.resize(w, h);
-    this.across.fill(0);
-    this.down.fill(0);
-    this.pixels.fill(0);
+    if (this.counting) {
+      this.across.fill(0);
+      this.down.fill(0);
+      this.counting = false;
+    }
+    if (this.dirty) this.pixels.fill(0);
     this.dirty = false;
   }
 
   *outline(layer, rows, dash, t, dpr) {
+    if (!rows.length) return;
     const crowded = rows.length > CROWDED;
+    this.dirty = true;
     const width = Math.max(1, Math.round((crowded ? 1 : layer.width) * dpr));
     // A dark rim keeps thin lines readable on a light photo; a crowd lets the photo shine through.
     if (!crowded) yield* this.lines(layer, rows, dash, t, dpr, width, Math.ceil(dpr * 0.6), 112);
     yield* this.lines(layer, rows, dash, t, dpr, width, 0, crowded ? 170 : 255);
-    this.dirty = true;
   }
 
   *lines(layer, rows, dash, t, dpr, width, rim, alpha) {
@@ -378,6 +396,7 @@ class BoxRaster {
   }
 
   *shade(layer, rows, color, t) {
+    this.counting = this.dirty = true;
     const { across, down, w, h } = this;
     const [bx1, by1, bx2, by2] = layer.box;
     const stride = w + 1;
@@ -412,7 +431,7 @@ class BoxRaster {
     }
     yield;
     yield* this.fill(color, ...(yield* this.sum()));
-    this.dirty = true;
+    this.counting = false;
   }
 
   /** Turns ends of edges into counts, in place; returns the mean of those above 0 and the most. */
@@ -784,6 +803,7 @@ class Viewer {
     this.heading = make("div", "mrv-title", this.root);
     this.stage = make("div", "mrv-stage", this.root, {
       tabindex: "0", role: "application", "aria-roledescription": "photo viewer",
+      "aria-busy": "true",
     });
     this.base = make("canvas", "mrv-base", this.stage, { "aria-hidden": "true" });
     this.overlay = make("canvas", "mrv-overlay", this.stage, { "aria-hidden": "true" });
@@ -974,7 +994,8 @@ class Viewer {
     [this.w, this.h, this.dpr] = [w, h, dpr];
     if (this.base.width === W && this.base.height === H) return;
     for (const canvas of [this.base, this.overlay]) [canvas.width, canvas.height] = [W, H];
-    if (this.photo) this.paint(CALM_MS); // in the same frame: a resized canvas is blank
+    // In the same frame: a resized canvas is blank.
+    if (this.photo && !this.paint(CALM_MS)) this.draw();
   }
 
   /** From the photo to device pixels. */
@@ -1043,47 +1064,50 @@ class Viewer {
       if (window.devicePixelRatio !== this.dpr) this.resize();
       if (!this.w) return;
       const moving = performance.now() - (this.moved ?? -1e9) < SETTLED_MS;
-      if (!this.paint(moving ? BUSY_MS : CALM_MS)) this.draw();
+      const done = this.paint(moving ? BUSY_MS : CALM_MS);
+      this.stage.setAttribute("aria-busy", String(!done));
+      if (!done) this.draw();
     });
   }
 
-  /** Draws a frame; false if the layers are still those of an earlier view or state. */
+  /** Draws a frame; false if the scene on it is still that of an earlier view or state. */
   paint(budget) {
     const t = this.transform();
-    const done = this.renderLayers(t, budget);
-    const ctx = this.base.getContext("2d");
-    ctx.setTransform(1, 0, 0, 1, 0, 0);
-    ctx.clearRect(0, 0, t.w, t.h);
-    this.paintPhoto(ctx, t);
+    const done = this.renderScene(t, budget);
+    const ctx = this.base.getContext("2d", { alpha: false });
     const { canvas, t: then } = this.front;
-    if (then) {
+    if (!then) {
+      paintPhoto(ctx, this.photo, t);
+    } else {
       const ratio = t.s / then.s;
-      const x = t.x - then.x * ratio, y = t.y - then.y * ratio;
+      let x = t.x - then.x * ratio, y = t.y - then.y * ratio;
+      if (ratio === 1) [x, y] = [Math.round(x), Math.round(y)]; // then pixels are merely copied
+      const [w, h] = [then.w * ratio, then.h * ratio];
+      if (x > 0 || y > 0 || x + w < t.w || y + h < t.h) this.fillAround(ctx, t, x, y, w, h);
       ctx.imageSmoothingEnabled = ratio !== 1;
-      ctx.drawImage(canvas, 0, 0, then.w, then.h, x, y, then.w * ratio, then.h * ratio);
+      ctx.drawImage(canvas, 0, 0, then.w, then.h, x, y, w, h);
     }
     this.paintOverlay(t);
     return done;
   }
 
-  paintPhoto(ctx, t) {
-    const { bitmap, step } = this.photo;
-    const s = t.s * step; // device pixels for a pixel of the bitmap
-    // Only what is in view: without a GPU the browser would scale the rest as well.
-    const left = Math.max(0, Math.floor(-t.x / s)), top = Math.max(0, Math.floor(-t.y / s));
-    const right = Math.min(bitmap.width, Math.ceil((t.w - t.x) / s));
-    const bottom = Math.min(bitmap.height, Math.ceil((t.h - t.y) / s));
-    ctx.imageSmoothingEnabled = s < 4; // from there on people want to see the pixels
-    ctx.drawImage(bitmap, left, top, right - left, bottom - top,
-      left * s + t.x, top * s + t.y, (right - left) * s, (bottom - top) * s);
+  /** Shows the bare photo where the finished scene does not reach yet. */
+  fillAround(ctx, t, x, y, w, h) {
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(0, 0, t.w, t.h);
+    ctx.rect(Math.ceil(x), Math.ceil(y), Math.floor(w) - 1, Math.floor(h) - 1);
+    ctx.clip("evenodd");
+    paintPhoto(ctx, this.photo, t);
+    ctx.restore();
   }
 
   /**
-   * Brings the picture of all layers up to date as far as `budget` (ms) allows.
+   * Brings the picture of photo and layers up to date as far as `budget` (ms) allows.
    * It is drawn in the background, for the view at its start; the last finished one is on screen,
-   * moved along with the photo. So panning stays smooth however much there is to draw.
+   * moved as the view moves. So panning stays smooth however much there is to draw.
    */
-  renderLayers(t, budget) {
+  renderScene(t, budget) {
     const until = performance.now() + budget;
     const current = ({ t: a, version }) => version === this.version && a !== null &&
       a.s === t.s && a.x === t.x && a.y === t.y && a.w === t.w && a.h === t.h;
@@ -1103,10 +1127,11 @@ class Viewer {
   startJob(t) {
     const { canvas } = this.back;
     if (canvas.width !== t.w || canvas.height !== t.h) [canvas.width, canvas.height] = [t.w, t.h];
-    this.raster.reset(t.w, t.h);
+    this.raster.begin(t.w, t.h);
     this.back.t = t;
     this.back.version = this.version;
-    this.job = paintLayers(canvas.getContext("2d"), this.layers, t, this.dpr, this.raster);
+    const ctx = canvas.getContext("2d", { alpha: false });
+    this.job = paintScene(ctx, this.photo, this.layers, t, this.dpr, this.raster);
   }
 
   paintOverlay(t) {
@@ -1249,10 +1274,10 @@ class Viewer {
     const head = this.make("div", "mrv-card-head", this.card);
     head.append(swatch(colorOf(layer, row), group.dash));
     this.make("span", "", head).textContent = `${layer.name} #${row}`;
-    const list = this.make("dl", "", this.card);
+    const list = this.make("div", "mrv-lines", this.card);
     for (const [name, value] of linesOf(layer, row)) {
-      this.make("dt", "", list).textContent = name;
-      this.make("dd", "", list).textContent = value;
+      this.make("span", "", list).textContent = name;
+      this.make("span", "", list).textContent = value;
     }
     const count = this.candidates.length;
     this.make("div", "mrv-card-foot", this.card).textContent =

@@ -88,7 +88,7 @@ def page(request, chromium):
     page = chromium.new_page(viewport={"width": 1100, "height": 1150})
     page.count = request.param
     page.set_content(
-        '<!doctype html><div id="here" style="width: 1000px"></div>'
+        '<!doctype html><div id="here" style="width: 1004px"></div>'
         f'<script type="application/json" id="state">{state}</script>'
         f'<script type="module">{MODULE.read_text()}\n'
         "window.viewer = mount(document.getElementById('here'),"

@@ -230,12 +230,7 @@ class Notebook:
     def wait_for_canvas(self, count: int = 1) -> Any:
         """Waits until `count` viewers show their photo; returns the first one's stage."""
         self.page.wait_for_function(
-            """(count) => {
-                const bases = [...document.querySelectorAll('.mrv-base')].filter((canvas) =>
-                    canvas.width > 0 && canvas.getContext('2d').getImageData(
-                        canvas.width >> 1, canvas.height >> 1, 1, 1).data[3] > 0);
-                return bases.length >= count;
-            }""",
+            "(count) => document.querySelectorAll('.mrv-stage[aria-busy=false]').length >= count",
             arg=count,
         )
         return self.page.locator(".mrv-stage").first
