@@ -23,12 +23,23 @@ from torchvision.ops import box_iou
 from mrcnn_steps.masks import mask_targets, paste
 from mrcnn_steps.trace import Trace
 from widgets import still
-from widgets.canvas import BLUE, ORANGE, YELLOW, BoxLayer, Canvas, Category, Group, MaskLayer
-from widgets.classes import class_colors, distinct_names
+from widgets.canvas import (
+    BLUE,
+    ORANGE,
+    YELLOW,
+    BoxLayer,
+    Canvas,
+    Category,
+    Group,
+    MaskLayer,
+    palette,
+)
+from widgets.classes import distinct_names
 from widgets.explorer import Explorer, Readout, Source, as_boxes, as_trace, objects_layer
 
 # What stands for a grid that there is not.
 EMPTY = 28
+LIKELY = 0.5
 MOST_LABELED = 40
 PASTES = {"torchvision": False, "exact": True}
 
@@ -114,6 +125,11 @@ class MaskExplorer(Explorer):
         photo = self.trace.image
         height, width = photo.shape[1:]
         canvas = Canvas(photo, title=f"Masks · pixels of the photo, {width} × {height}")
+        if (self.trace.result["scores"] >= LIKELY).any():
+            # A hundred masks at once hide the photo; the legend's sliders bring the rest back.
+            canvas.thresholds = {
+                layer: {"score": [LIKELY, None]} for layer in ("detections", "soft masks")
+            }
         super().__init__(canvas, **settings)
         grid = partial(Canvas, np.zeros((EMPTY, EMPTY, 3), np.uint8), max_height=140)
         self.soft_view, self.target_view = grid(title="soft mask"), grid(title="mask target")
@@ -205,7 +221,6 @@ class MaskExplorer(Explorer):
     def _draw_detections(self, **changes: Any) -> None:
         trace = self.trace
         names = distinct_names(trace.class_names)
-        colors = class_colors(len(names))
         labels, scores = trace.result["labels"].tolist(), trace.result["scores"]
         truth, nothing = trace.ground_truth, torch.zeros((0, 4))
         objects = objects_layer(
@@ -214,14 +229,15 @@ class MaskExplorer(Explorer):
             visible=False,
         )
         self._boxes = as_boxes(trace.result["boxes"])
-        self._colors = [colors[label] for label in labels]
+        # A color for each detection: masks tell instances of one class apart.
+        self._colors = palette(len(labels))
         texts = [f"{names[n]} {s:.2f}" for n, s in zip(labels, scores.tolist(), strict=True)]
         detections = BoxLayer(
             "detections",
             self._boxes,
             groups=[Group("detections", BLUE)],
             colors=self._colors,
-            labels=texts if len(texts) <= MOST_LABELED else None,
+            labels=texts if (scores >= LIKELY).sum() <= MOST_LABELED else None,
             fields={"class": Category(labels, names), "score": scores},
             threshold="score",
         )
@@ -229,7 +245,7 @@ class MaskExplorer(Explorer):
 
     def _draw_mask(self, change: Any = None) -> None:
         self._paste()
-        color = class_colors(len(self.trace.class_names))[self.label]
+        color = BLUE if self.detection is None else self._colors[self.detection]
         self.draw(
             MaskLayer(
                 "pasted mask",
@@ -257,6 +273,8 @@ class MaskExplorer(Explorer):
             boxes,
             groups=[Group("soft masks", BLUE)],
             colors=self._colors[: len(grids)],
+            fields={"score": self.trace.result["scores"][: len(grids)]},
+            threshold="score",
             opacity=0.5,
         )
         annotated = MaskLayer(
@@ -271,7 +289,9 @@ class MaskExplorer(Explorer):
     def _grids(self) -> widgets.HBox:
         for view in (self.soft_view, self.target_view):
             view.layout = widgets.Layout(width="140px")
-        return widgets.HBox([self.soft_view, self.target_view], layout=widgets.Layout(grid_gap="8px"))
+        return widgets.HBox(
+            [self.soft_view, self.target_view], layout=widgets.Layout(grid_gap="8px")
+        )
 
     def _views(self) -> list[tuple[Canvas, Tensor | None, float]]:
         """Each small view, its grid, and from which value on a sample is inside."""

@@ -1,0 +1,101 @@
+"""From a slider to the painted frame, in a real JupyterLab: a recomputation from stage 4 on.
+
+Run with `pytest tests/benchmarks/test_explorer_speed.py -s`.
+"""
+
+import importlib.util
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mrcnn_steps import load_model, sample, trace
+from widgets.debugger import PipelineDebugger
+
+_spec = importlib.util.spec_from_file_location(
+    "browser_fixtures", Path(__file__).parents[1] / "browser" / "conftest.py"
+)
+_browser = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_browser)
+chromium, lab, open_page, open_notebook, screenshots = (
+    getattr(_browser, name)
+    for name in ("chromium", "lab", "open_page", "open_notebook", "screenshots")
+)
+
+# Every paint of the viewer begins by clearing its canvas. A slider may lead to several paints: the
+# last one before half a second of rest shows all of the new layers.
+WATCH = """() => {
+    const clear = CanvasRenderingContext2D.prototype.clearRect;
+    window.painted = [];
+    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+        if (this.canvas.classList?.contains('mrv-base')) painted.push(performance.now());
+        return clear.apply(this, box);
+    };
+    addEventListener('keydown', () => { window.pressed = performance.now(); painted.length = 0; },
+        true);
+}"""
+
+
+def _slider_to_frame(page, label: str, presses: int = 12) -> list[float]:
+    """Milliseconds from a key on the slider's handle to the end of the last frame it leads to."""
+    slider = page.locator(".widget-slider:visible, .widget-hslider:visible", has_text=label).first
+    slider.locator(".noUi-handle").focus()
+    spent = []
+    for _ in range(presses):
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_function("painted.length && performance.now() - painted.at(-1) > 500")
+        spent.append(page.evaluate("painted.at(-1) - pressed"))
+    return spent
+
+
+@pytest.mark.parametrize(
+    ("stage", "label"), [("proposals", "NMS threshold"), ("detection", "NMS IoU >")]
+)
+def test_a_slider_paints_within_150_ms(open_notebook, stage, label):
+    notebook = open_notebook(
+        "from widgets.debugger import PipelineDebugger\n"
+        f"e = PipelineDebugger('voc_people', stage='{stage}')",
+        "e",
+        viewport={"width": 1280, "height": 1150},
+    )
+    notebook.wait_for_canvas()
+    notebook.page.evaluate(WATCH)
+    spent = _slider_to_frame(notebook.page, label)
+    median = statistics.median(spent)
+    print(f"\n{stage}: slider to painted frame {median:.0f} ms, worst {max(spent):.0f} ms")
+    assert median <= 150
+
+
+def test_what_flows_on_costs_little_besides_the_network():
+    """From other proposals to the masks on the canvas, less what runs inside the two heads."""
+    torch.set_num_threads(2)
+    model = load_model("tiny")
+    debugger = PipelineDebugger(trace(model, sample("voc_people")))
+    for stage in ("proposals", "masks"):
+        debugger.stage = stage
+    clock = {"start": 0.0, "network": 0.0}
+
+    def begin(*_):
+        clock["start"] = time.perf_counter()
+
+    def end(*_):
+        clock["network"] += time.perf_counter() - clock["start"]
+
+    heads = model.roi_heads
+    for part in (heads.box_head, heads.box_predictor, heads.mask_head, heads.mask_predictor):
+        part.register_forward_pre_hook(begin)
+        part.register_forward_hook(end)
+    besides = []
+    for step in range(8):
+        debugger.stage = "proposals"
+        clock["network"] = 0.0
+        start = time.perf_counter()
+        debugger.explorer.nms_threshold = 0.69 - 0.01 * step
+        debugger.stage = "masks"
+        besides.append(1000 * (time.perf_counter() - start - clock["network"]))
+    debugger.close()
+    median = statistics.median(besides)
+    print(f"\nproposals to masks: {median:.0f} ms besides the network, worst {max(besides):.0f} ms")
+    assert median <= 150
