@@ -247,12 +247,15 @@ def _panel(figure: Figure, frame: tuple[float, float, float, float], axis: str |
     for spine in ax.spines.values():
         spine.set_visible(axis is not None)
         spine.set_color(GREY)
+        spine.set_linewidth(0.8)
     if axis is None:
         ax.set_xticks([])
         ax.set_yticks([])
         return ax
-    ax.tick_params(labelsize=8, colors=SOFT, color=GREY, length=3)
-    ax.set_xlabel(axis, fontsize=8, color=SOFT, parse_math=False)
+    ax.tick_params(
+        labelsize=8, colors=SOFT, color=GREY, length=3, width=0.8, pad=3.5, direction="out"
+    )
+    ax.set_xlabel(axis, fontsize=8, color=SOFT, labelpad=4, parse_math=False)
     return ax
 
 
