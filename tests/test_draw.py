@@ -396,6 +396,16 @@ class TestNumbers:
             grid.rows * grid.columns for grid in traced.anchors.grids
         ]
 
+    def test_a_level_may_have_many_sizes(self):
+        found = trace(lively(small_faster_rcnn()), blobs(1, 90, 120))
+        texts = {text.get_text() for text in written(draw.figure_anchor_levels(found))}
+        assert "level 0: 32–512 px, every 32 px" in texts
+
+    def test_of_very_many_classes_the_first_are_named(self):
+        heading = draw.figure_sample(blobs(30, 60, 80)).heading
+        assert heading.count(" × 1") == 8
+        assert "truck × 1 and 22 more classes. 80 × 60 pixels." in heading
+
     def test_positive_and_negative_anchors(self, traced):
         labels = traced.ground_truth.rpn_targets.labels
         for draw_figure, label, look in (

@@ -44,6 +44,7 @@ from mrcnn_steps.draw.targets import (
     object_names,
     on_input,
     ratio,
+    tally,
     unpadded,
 )
 from mrcnn_steps.masks import paste
@@ -188,13 +189,12 @@ def figure_classified_proposals(trace: Trace, limit: int = 40) -> Picture:
     chosen = answer.labels
     foreground = (chosen > 0).nonzero().flatten()
     rows = foreground[_top(answer.scores[foreground], limit)]
-    counts = Counter(chosen[foreground].tolist()).most_common(6)
-    said = ", ".join(f"{short(trace.class_names[label])} × {count:,}" for label, count in counts)
+    said = tally([short(trace.class_names[label]) for label in chosen[foreground].tolist()])
     shown = f", the surest {len(rows)} shown" if len(rows) < len(foreground) else ""
     figure, ax = on_input(
         trace,
         f"{plural(len(chosen), 'classified proposal')}: {len(foreground):,} foreground{shown}",
-        f"{len(chosen) - len(foreground):,} are background. Most frequent: {said or 'none'}.",
+        f"{len(chosen) - len(foreground):,} are background. {said}",
         trace.proposals.boxes[rows],
     )
     found = chosen[rows].tolist()
@@ -386,11 +386,11 @@ def figure_result(trace: Trace, min_score: float = 0.5) -> Picture:
     scores = trace.result["scores"]
     rows = (scores >= min_score).nonzero().flatten()
     found = trace.result["labels"][rows].tolist()
-    counts = Counter(short(trace.class_names[label]) for label in found).most_common()
+    names = [short(trace.class_names[label]) for label in found]
     best = "" if len(rows) or not len(scores) else f" The best one has {scores[0]:.2f}."
     figure, [ax] = page(
         f"{len(rows)} of {plural(len(scores), 'detection')} with a score of {min_score:g} or more",
-        (", ".join(f"{name} × {count}" for name, count in counts) or "None.") + best,
+        (tally(names) or "None.") + best,
         ratio(trace.image),
         axis=PHOTO,
     )

@@ -106,7 +106,7 @@ def short(name: str) -> str:
 
 def plural(count: int, noun: str) -> str:
     """Write a count with its noun: "1 object", "1,000 objects"."""
-    many = noun + "es" if noun.endswith("x") else noun + "s"
+    many = noun + "es" if noun.endswith(("x", "s")) else noun + "s"
     return f"{count:,} {noun if count == 1 else many}"
 
 

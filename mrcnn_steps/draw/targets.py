@@ -1,6 +1,7 @@
 """Pictures of what a photo brings along: annotations, letterbox, mini-masks, anchors, targets."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -85,6 +86,13 @@ def nothing(trace: Trace, title: str, why: str) -> Picture:
 NO_ANNOTATIONS = "This photo has no annotations, so there is nothing to compare with or to learn."
 
 
+def tally(names: Sequence[str]) -> str:
+    """Count names, the most frequent first; of very many, the first ones."""
+    counts = Counter(names).most_common()
+    more = f" and {plural(len(counts) - 8, 'more class')}" if len(counts) > 8 else ""
+    return ", ".join(f"{name} × {count:,}" for name, count in counts[:8]) + more
+
+
 def figure_sample(trace: Trace | Sample) -> Picture:
     """Draw the photo with its annotations: masks, boxes computed from them, class names.
 
@@ -103,10 +111,8 @@ def figure_sample(trace: Trace | Sample) -> Picture:
         photo(ax, image)
         return figure
     names = [short(sample.class_names[label]) for label in sample.labels.tolist()]
-    classes = Counter(names).most_common()
     title = f"{short(sample.name)}: {plural(len(names), 'object')}"
-    counts = ", ".join(f"{name} × {count}" for name, count in classes)
-    figure, [ax] = page(title, f"{counts}. {size}.", ratio(image), axis=PHOTO)
+    figure, [ax] = page(title, f"{tally(names)}. {size}.", ratio(image), axis=PHOTO)
     photo(ax, image)
     colors = palette(len(names))
     masks(ax, sample.masks, colors)
@@ -233,7 +239,7 @@ def figure_mini_mask_round_trip(trace: Trace) -> Picture:
         captions=True,
     )
     worst = int(mini.iou.argmin())
-    views = (None, _around(mini.boxes[worst], ratio(trace.letterbox.image), 1.3))
+    views = (None, _enlarged(trace.letterbox.image, mini.boxes[worst]))
     for ax, view in zip((left, right), views, strict=True):
         photo(ax, trace.letterbox.image, view)
         masks(ax, mini.expanded, [SKY] * len(mini.boxes))
@@ -272,6 +278,12 @@ def _around(box: Tensor, aspect: float, room: float) -> tuple[float, float, floa
     return x - half_width, y - half_height, x + half_width, y + half_height
 
 
+def _enlarged(image: Tensor, box: Tensor) -> tuple[float, float, float, float] | None:
+    """A view of a box; of one as large as the image, the image itself."""
+    view = _around(box, ratio(image), 1.3)
+    return view if view[2] - view[0] < image.shape[2] else None
+
+
 def _center_cell(trace: Trace, level: int) -> Tensor:
     """The anchors of the cell in the middle of a level, as rows."""
     grid = trace.anchors.grids[level]
@@ -294,11 +306,13 @@ def _dots(ax: Axes, trace: Trace, level: int, color: str, diameter: float) -> No
 def _level_title(trace: Trace, level: int) -> tuple[str, str]:
     """How large and how many a level's anchors are."""
     grid, part = trace.anchors.grids[level], trace.anchors.level_slices[level]
-    area = (trace.anchors.boxes[part][:1, 2:] - trace.anchors.boxes[part][:1, :2]).prod()
+    cell = trace.anchors.boxes[part][: grid.per_cell]
+    side = (cell[:, 2:] - cell[:, :2]).prod(dim=1).sqrt()
+    sizes = dict.fromkeys((f"{float(side.amin()):.0f}", f"{float(side.amax()):.0f}"))
     y, x = grid.stride
     every = f"{x:g}" if x == y else f"{x:g} × {y:g}"
     return (
-        f"level {level}: {float(area.sqrt()):.0f} px, every {every} px",
+        f"level {level}: {'–'.join(sizes)} px, every {every} px",
         f"{grid.rows} × {grid.columns} cells × {grid.per_cell} = {grid.count:,} anchors",
     )
 
