@@ -1,0 +1,73 @@
+"""What a user reads who passes the wrong shape: our own messages, without checked annotations."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+# Each line is a call with a mistake, and what has to be said about it.
+MISTAKES = {
+    "encode(zeros(3, 4), ones(2, 4))": "boxes: expected x1 < x2 and y1 < y2",
+    "encode(boxes(3), boxes(2))": "3 boxes for 2 anchors",
+    "encode(boxes(3)[:, :3], boxes(3))": "boxes: expected boxes of shape [N, 4], found [3, 3]",
+    "encode(boxes(3).long(), boxes(3))": "boxes: expected floating-point boxes, found torch.int64",
+    "decode(zeros(2, 5), boxes(2))": "deltas: expected shape [2, 4] or [2, C, 4], found [2, 5]",
+    "boxes_from_masks(zeros(2, 5, 5))": "masks: expected bool masks of shape [N, H, W]",
+    "boxes_from_masks(zeros(5, 5).bool())": "found torch.bool of shape [5, 5]",
+    "shrink(zeros(2, 50, 50).bool(), boxes(3))": "boxes: expected 2, one for each mask, found 3",
+    "expand(zeros(2, 56, 56).bool(), boxes(3), (50, 50))": "expected 2, one for each mini-mask",
+    "match(boxes(3), boxes(2)[0])": "gt_boxes: expected boxes of shape [N, 4], found [4]",
+    "sample_anchors(zeros(2, 3).to(torch.int8))": "labels: expected shape [A]",
+    "propose(zeros(3), zeros(2, 4), boxes(3), (9, 9))": "3 anchors need objectness of shape [3]",
+    "classify(zeros(3, 5), zeros(3, 19), zeros(3))": "need box_regression of shape [3, 20]",
+    "detect(boxes(2), zeros(3, 5), zeros(3, 5, 4), (9, 9))": "need 3 proposals",
+    "paste(zeros(2, 28, 28), boxes(3), (50, 50))": "paste: 2 masks for 3 boxes",
+    "paste_soft(zeros(2, 28, 28), boxes(3), (50, 50))": "paste: 2 masks for 3 boxes",
+    "class_probs(zeros(2, 5, 28, 28), torch.tensor([1, 5]))": "expected 2 labels below 5",
+    "mask_targets(zeros(1, 9, 9).bool(), boxes(2), boxes(2), torch.tensor([0, 1]))": (
+        "1 masks for 2 gt_boxes"
+    ),
+}
+
+PROGRAM = """
+import json, sys, torch
+from torch import ones, zeros
+from mrcnn_steps.boxes import *
+from mrcnn_steps.mini_masks import *
+from mrcnn_steps.rpn_targets import *
+from mrcnn_steps.proposals import propose
+from mrcnn_steps.classification import classify
+from mrcnn_steps.detection import detect
+from mrcnn_steps.masks import *
+
+def boxes(count):
+    return torch.tensor([[1.0, 2, 30, 40]]).repeat(count, 1)
+
+said = {}
+for call in json.load(sys.stdin):
+    try:
+        eval(call)
+        said[call] = "nothing"
+    except Exception as error:
+        said[call] = f"{type(error).__name__}: {error}"
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def said():
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=json.dumps(list(MISTAKES)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("call", MISTAKES)
+def test_the_message_names_what_was_expected_and_found(said, call):
+    assert said[call].startswith("ValueError: ")
+    assert MISTAKES[call] in said[call]
