@@ -330,7 +330,10 @@ class Explorer(StaticView, widgets.VBox):
             **changes: `photo`, or traits of the canvas.
         """
         self._drawn |= {layer.name: layer for layer in layers}
-        self.canvas.update(layers=[*self._drawn.values(), *self._pinned], **changes)
+        canvas = self.canvas
+        # Who listens to the canvas may draw in turn, so nobody is told before all is in place.
+        with canvas.hold_sync(), canvas.hold_trait_notifications():
+            canvas.update(layers=[*self._drawn.values(), *self._pinned], **changes)
 
     def pin(self, *layers: Any) -> None:
         """Keeps these layers on top of whatever the explorer draws; without any, lets go."""

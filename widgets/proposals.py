@@ -246,13 +246,16 @@ class ProposalExplorer(Explorer):
                 "anchor": anchors,
             },
         )
-        followed = np.flatnonzero(anchors == self._followed)
+        anchor = self._followed
+        followed = np.flatnonzero(anchors == anchor)
         self.draw(
             BoxLayer("before", start, groups=[BEFORE], width=1, pickable=False),
             ArrowLayer("moves", start, end, groups=[MOVES], pickable=False),
             candidates,
             selected=("candidates", int(followed[0])) if followed.size else None,
         )
+        # A box that is not drawn at this step is picked again where it is.
+        self._followed = anchor
         self._steps.show(*self._table(), marked=1 + STEPS.index(step))
         self._inspect()
 

@@ -1,0 +1,260 @@
+"""The proposal explorer against the trace and against `propose` called by hand."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+import traitlets as t
+from torchvision.ops import box_iou
+
+from mrcnn_steps.proposals import Proposals, propose
+from widgets.proposals import FATES, STEPS, ProposalExplorer, fates
+
+
+@pytest.fixture
+def explorer(tiny_trace):
+    return ProposalExplorer(tiny_trace)
+
+
+def same(ours: Proposals, theirs: Proposals) -> None:
+    for field in fields(Proposals):
+        mine, other = getattr(ours, field.name), getattr(theirs, field.name)
+        equal = torch.equal(mine, other) if isinstance(mine, torch.Tensor) else mine == other
+        assert equal, field.name
+
+
+def test_at_first_everything_is_as_in_the_trace(explorer, tiny_trace):
+    same(explorer.proposals, tiny_trace.proposals)
+    assert explorer.settings == {
+        "step": "final",
+        "pre_nms_top_n": 10_000,
+        "nms_threshold": 0.7,
+        "min_size": 0.001,
+        "post_nms_top_n": 1000,
+        "limit": 100,
+    }
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"nms_threshold": 0.3},
+        {"pre_nms_top_n": 500, "min_size": 40.0},
+        {"post_nms_top_n": 17},
+        {"min_size": 256.0, "nms_threshold": 0.0},
+        {"pre_nms_top_n": 1, "post_nms_top_n": 1},
+    ],
+)
+def test_every_setting_is_that_of_propose(explorer, tiny_trace, settings):
+    for name, value in settings.items():
+        setattr(explorer, name, value)
+    expected = propose(
+        tiny_trace.objectness,
+        tiny_trace.rpn_deltas,
+        tiny_trace.anchors,
+        tiny_trace.image_size,
+        **settings,
+    )
+    same(explorer.proposals, expected)
+    assert explorer.counts["final"] == len(expected)
+
+
+def test_level_by_level_as_torchvision_does(tiny_trace):
+    from torchvision.models.detection.rpn import RegionProposalNetwork
+
+    from mrcnn_steps.trace import proposal_settings
+
+    rpn = tiny_trace.model.rpn
+    per_level = RegionProposalNetwork(
+        rpn.anchor_generator,
+        rpn.head,
+        0.7,
+        0.3,
+        256,
+        0.5,
+        {"training": 2000, "testing": 600},
+        {"training": 2000, "testing": 500},
+        0.6,
+    ).eval()
+    # A model that differs in its RPN alone; its weights are shared.
+    model = torch.nn.Module.__new__(type(tiny_trace.model))
+    model.__dict__ = {**tiny_trace.model.__dict__, "_modules": dict(tiny_trace.model._modules)}
+    model.rpn = per_level
+    traced = replace(tiny_trace, model=model)
+    explorer = ProposalExplorer(traced)
+    settings = proposal_settings(model, traced.anchors)
+    assert settings["level_sizes"] is not None
+    expected = propose(
+        traced.objectness, traced.rpn_deltas, traced.anchors, traced.image_size, **settings
+    )
+    same(explorer.proposals, expected)
+    assert (explorer.pre_nms_top_n, explorer.nms_threshold) == (600, 0.6)
+    scores = explorer.canvas["candidates"].fields["score"]
+    assert (np.diff(scores) <= 0).all()
+
+
+def test_counts_of_every_step(explorer):
+    explorer.min_size = 16.0
+    p = explorer.proposals
+    assert explorer.counts == {
+        "anchors": 65_472,
+        "score": len(p.top_index),
+        "refined": len(p.refined),
+        "clipped": len(p.scored_rows),
+        "NMS": len(p.nms_rows),
+        "final": len(p.rows),
+    }
+    told = {row[0]: row[1] for row in explorer._steps.rows[1:]}
+    assert told == {name: f"{count:,}" for name, count in explorer.counts.items()}
+
+
+def test_reached_objects_of_every_step(explorer, tiny_trace):
+    p, objects = explorer.proposals, tiny_trace.ground_truth.boxes
+    boxes = {
+        "score": p.top_anchors,
+        "refined": p.refined,
+        "clipped": p.clipped[p.scored_rows],
+        "NMS": p.clipped[p.nms_rows],
+        "final": p.boxes,
+    }
+    for step in STEPS:
+        best = box_iou(objects, boxes[step]).amax(dim=1)
+        assert explorer.reached[step] == int((best >= 0.5).sum()), step
+
+
+def test_the_fate_of_every_candidate(explorer):
+    explorer.min_size = 16.0
+    p = explorer.proposals
+    named = np.array(FATES)[fates(p)]
+    large, final, kept = (set(r.tolist()) for r in (p.large_rows, p.rows, p.nms_rows))
+    for row, name in enumerate(named):
+        expected = (
+            "too small"
+            if row not in large
+            else "proposal"
+            if row in final
+            else "surplus"
+            if row in kept
+            else "suppressed"
+        )
+        assert name == expected
+
+
+def test_each_step_draws_its_boxes_best_first(explorer):
+    p = explorer.proposals
+    explorer.limit = 50
+    of_step = {"score": p.top_anchors, "refined": p.refined}
+    for step in STEPS:
+        explorer.step = step
+        layer = explorer.canvas["candidates"]
+        assert len(layer) == len(explorer.drawn) == 50
+        boxes = of_step.get(step, p.clipped)[explorer.drawn]
+        np.testing.assert_allclose(layer.boxes, boxes.numpy())
+        assert (np.diff(layer.fields["score"]) <= 0).all()
+    assert explorer.drawn.tolist() == p.rows[:50].tolist()
+
+
+def test_groups_tell_what_is_known_at_the_step(explorer):
+    explorer.min_size, explorer.limit, explorer.post_nms_top_n = 40.0, 2000, 300
+
+    def groups():
+        layer = explorer.canvas["candidates"]
+        return {layer.groups[i].name for i in np.unique(layer.group_index)}
+
+    expected = {
+        "score": {"candidate"},
+        "refined": {"candidate"},
+        "clipped": {"candidate", "too small"},
+        "NMS": {"candidate", "suppressed"},
+        "final": {"proposal", "surplus"},
+    }
+    for step in STEPS:
+        explorer.step = step
+        assert groups() == expected[step], step
+
+
+def test_arrows_go_from_the_anchor_to_the_refined_box(explorer):
+    explorer.step = "refined"
+    moves, p = explorer.canvas["moves"], explorer.proposals
+    np.testing.assert_allclose(moves.start, p.top_anchors[explorer.drawn].numpy())
+    np.testing.assert_allclose(moves.end, p.refined[explorer.drawn].numpy())
+    explorer.step = "clipped"
+    rows = explorer.drawn
+    changed = (p.refined[rows] != p.clipped[rows]).any(dim=1)
+    assert len(explorer.canvas["moves"]) == len(explorer.canvas["before"]) == int(changed.sum())
+    explorer.step = "NMS"
+    assert len(explorer.canvas["moves"]) == 0
+
+
+def test_hovering_a_suppressed_box_shows_what_was_kept_instead(explorer):
+    explorer.step = "NMS"
+    layer, p = explorer.canvas["candidates"], explorer.proposals
+    row = int(np.flatnonzero(layer.group_index == FATES.index("suppressed"))[0])
+    explorer.canvas.hovered = ("candidates", row)
+    candidate = int(explorer.drawn[row])
+    by = p.suppressor(candidate)
+    iou = float(box_iou(p.clipped[candidate][None], p.clipped[by][None]))
+    assert iou > explorer.nms_threshold
+    assert by in p.nms_rows.tolist()
+    assert explorer.canvas["suppressor"].boxes.tolist() == [p.clipped[by].tolist()]
+    assert explorer.canvas["suppressor"].labels == [f"kept instead · IoU {iou:.2f}"]
+    assert dict(explorer._one.rows)["IoU with it"] == f"{iou:.3f}"
+    explorer.canvas.hovered = None
+    assert len(explorer.canvas["suppressor"]) == 0
+
+
+def test_a_picked_box_is_followed_through_the_steps(explorer):
+    explorer.step = "score"
+    explorer.canvas.selected = ("candidates", 7)
+    anchor = int(explorer.proposals.top_index[explorer.picked])
+    for step in ("refined", "clipped"):
+        explorer.step = step
+        assert int(explorer.proposals.top_index[explorer.picked]) == anchor
+    explorer.pre_nms_top_n = 500
+    assert int(explorer.proposals.top_index[explorer.picked]) == anchor
+    explorer.limit = 5
+    assert explorer.picked is None
+    explorer.limit = 100
+    assert int(explorer.proposals.top_index[explorer.picked]) == anchor
+
+
+def test_what_the_browser_is_told_is_what_is_drawn(explorer):
+    explorer.step = "NMS"
+    layer = explorer.canvas["candidates"]
+    row = int(np.flatnonzero(layer.group_index == FATES.index("suppressed"))[-1])
+    explorer.canvas.hovered = explorer.canvas.selected = ("candidates", row)
+    explorer.limit = row  # neither the hovered row nor the selected one is drawn any more
+    told = [(about["name"], about["rows"]) for about in explorer.canvas._scene["layers"]]
+    assert told == [(layer.name, len(layer)) for layer in explorer.canvas.layers]
+    assert len(explorer.canvas["suppressor"]) == 0
+
+
+def test_only_what_depends_on_the_setting_is_computed(explorer):
+    before = explorer.proposals
+    explorer.step, explorer.limit = "NMS", 20
+    assert explorer.proposals is before
+    explorer.post_nms_top_n = 30
+    assert explorer.proposals.nms_rows is before.nms_rows
+    same(explorer.proposals, replace(before, rows=before.nms_rows[:30], post_nms_top_n=30))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("nms_threshold", 1.5), ("pre_nms_top_n", 0), ("pre_nms_top_n", 20_001), ("step", "last")],
+)
+def test_out_of_bounds(explorer, name, value):
+    before = getattr(explorer, name)
+    with pytest.raises(t.TraitError):
+        setattr(explorer, name, value)
+    assert getattr(explorer, name) == before
+
+
+def test_no_proposals_at_all(tiny_trace):
+    # Boxes that leave the image have no area once they are clipped.
+    gone = replace(tiny_trace, rpn_deltas=torch.full_like(tiny_trace.rpn_deltas, 99.0))
+    explorer = ProposalExplorer(gone)
+    assert explorer.counts["final"] == 0
+    for step in STEPS:
+        explorer.step = step
+        assert explorer.to_png()
