@@ -55,7 +55,7 @@ class Exercise:
         hints: from a gentle push to nearly the answer.
         mistakes: what people do instead.
         edge_cases: inputs to try first, ordinary ones before odd ones.
-        random: makes a random input; its second argument grows from 1 and is the number of rows.
+        random: makes a random input; its second argument, 1 to 5, is the number of rows.
         photo: makes the input of the lesson's photo.
         fair: whether every correct function must agree on an input; NaN, boxes without area or an
             IoU that misses its threshold by a rounding error are not fair.
