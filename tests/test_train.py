@@ -4,18 +4,29 @@ import argparse
 import csv
 import json
 import os
+import re
+import shlex
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from mrcnn_steps.cli import main
 from mrcnn_steps.model import load_model, train
 from mrcnn_steps.model.checkpoint import read
 from mrcnn_steps.model.log import Log
 from mrcnn_steps.model.schedule import Average, learning_rate_factor
 from mrcnn_steps.model.training_set import BatchStream, repeat_factors
+
+SMALL = shlex.split(
+    "--image-size 128 --batch-size 2 --workers 0 --warmup 2 --device cpu --iterations 5"
+)
 
 
 def write_data(folder: Path, photos: int = 6) -> tuple[Path, Path]:
@@ -54,13 +65,23 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-def arguments(data: tuple[Path, Path], out: Path, *more: str) -> argparse.Namespace:
+def command(data: tuple[Path, Path], out: Path, *more: str) -> list[str]:
     """The command line of a small run on the CPU."""
+    paths = ["--images", str(data[0]), "--annotations", str(data[1]), "--out", str(out)]
+    return ["train", *paths, *SMALL, *more]
+
+
+def arguments(data: tuple[Path, Path], out: Path, *more: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
-    small = "--image-size 128 --batch-size 2 --workers 0 --warmup 2 --device cpu --iterations 5"
-    paths = ["--images", str(data[0]), "--annotations", str(data[1]), "--out", str(out)]
-    return parser.parse_args([*paths, *small.split(), *more])
+    return parser.parse_args(command(data, out, *more)[1:])
+
+
+def fresh_run(data: tuple[Path, Path], *more: str) -> train.Run:
+    """A run before its first step."""
+    args = arguments(data, Path("unused"), *more)
+    torch.manual_seed(args.seed)
+    return train.start(args, train.open_data(args)[0], torch.device("cpu"))
 
 
 # --- schedule -------------------------------------------------------------------------------------
@@ -160,15 +181,77 @@ def test_resume_refuses_other_settings(data: tuple[Path, Path], tmp_path: Path) 
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_image_ids(
-    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from mrcnn_steps.model import losses
 
     real = losses.classification_loss
     monkeypatch.setattr(losses, "classification_loss", lambda *a: real(*a) * torch.nan)
     with pytest.raises(train.NonFiniteLossError, match=r"image ids: 10\d, 10\d") as caught:
-        train.run(arguments(data, tmp_path))
+        train.run(arguments(data, tmp_path / "called"))
     assert "step 0" in str(caught.value)
+    assert main(command(data, tmp_path / "typed")) == 2
+    assert re.search(r"mrcnn-steps: step 0: .*image ids: 10\d, 10\d", capsys.readouterr().err)
+
+
+def test_ctrl_c_leaves_a_usable_checkpoint(data: tuple[Path, Path], tmp_path: Path) -> None:
+    """As in a terminal, where the signal reaches the trainer and the process that loads photos."""
+    settings = ("--iterations", "10000", "--workers", "1", "--save-minutes", "0")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mrcnn_steps.cli", *command(data, tmp_path, *settings)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while not (tmp_path / "last.pth").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    step = read(tmp_path / "last.pth")[1]["step"]
+    assert f"interrupted after step {step}; --resume continues" in output
+    assert load_model(tmp_path / "model.safetensors").class_names[1:] == ("square", "disk")
+    assert not list(tmp_path.glob(".*")), "no temporary file is left"
+
+
+def test_two_processes_train_one_model(data: tuple[Path, Path], tmp_path: Path) -> None:
+    """`torchrun` with the same command: each process takes one photo of every batch."""
+    settings = ("--iterations", "3", "--evaluations", "1")
+    validation = ("--val-annotations", str(data[1]))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [
+            *(*launcher, "--nproc-per-node", "2", "-m", "mrcnn_steps.cli"),
+            *command(data, tmp_path, *settings, *validation),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("last.pth", "log.csv", "loss.png", "metrics.json", "model.safetensors")
+    ]
+    state = read(tmp_path / "last.pth")[1]
+    assert state["step"] == 3
+    assert all(value.isfinite().all() for value in state["model"].values())
+    with open(tmp_path / "log.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["step"] == "3"
+    assert all(0 < float(row[name]) < 100 for name in row if name.startswith("loss_"))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["photos"], metrics["objects"]) == (6, 12)
+    assert load_model(tmp_path / "model.safetensors").class_names[1:] == ("square", "disk")
 
 
 def test_worker_processes_make_the_same_batches(data: tuple[Path, Path], tmp_path: Path) -> None:
@@ -179,14 +262,125 @@ def test_worker_processes_make_the_same_batches(data: tuple[Path, Path], tmp_pat
     assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
+# --- what is trained ------------------------------------------------------------------------------
+
+
+def test_frozen_parameters_stay_as_they_are_and_only_these(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    patterns = ("backbone.body.stem.*", "backbone.body.blocks.[0-6].*", "*.filter.weight")
+    settings = ("--iterations", "2", "--freeze", *patterns)
+    before = fresh_run(data, *settings).model.state_dict()
+    train.run(arguments(data, tmp_path, *settings))
+    after = read(tmp_path / "last.pth")[1]["model"]
+    frozen = {
+        key
+        for key in before
+        if ".stem." in key
+        or key.endswith("filter.weight")
+        or any(f".blocks.{block}." in key for block in range(7))
+    }
+    assert len(frozen) > 40
+    assert {key for key in before if torch.equal(before[key], after[key])} == frozen
+
+
+def test_a_pattern_that_matches_nothing(data: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--freeze backbone\.steam\.\*: matches no parameter"):
+        train.run(arguments(data, tmp_path, "--freeze", "rpn.*", "backbone.steam.*"))
+    assert not (tmp_path / "last.pth").exists()
+
+
+def test_cheaper_rois_are_for_training_alone(data: tuple[Path, Path]) -> None:
+    """The averaged model, which is evaluated, pools as a loaded one will."""
+
+    def settings_of(model: object) -> tuple[int, int, int]:
+        heads = model.roi_heads  # type: ignore[attr-defined]
+        pools = heads.box_roi_pool.sampling_ratio, heads.mask_roi_pool.sampling_ratio
+        return heads.fg_bg_sampler.batch_size_per_image, *pools
+
+    run = fresh_run(data, "--rois", "7", "--roi-sampling", "1")
+    assert settings_of(run.model) == (7, 1, 1)
+    own = fresh_run(data)
+    assert (
+        settings_of(run.average.model) == settings_of(own.model) == settings_of(own.average.model)
+    )
+    assert settings_of(own.model) == (128, 2, 2)
+
+
+def test_a_run_starts_from_weights_of_other_classes(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A checkpoint with the same two classes in another order and a third one."""
+    other = write_data(tmp_path / "other", photos=2)
+    content = json.loads(other[1].read_text())
+    content["categories"] = [
+        {"id": 1, "name": "disk"},
+        {"id": 2, "name": "square"},
+        {"id": 3, "name": "star"},
+    ]
+    other[1].write_text(json.dumps(content))
+    train.run(arguments(other, tmp_path / "first", "--iterations", "1"))
+    weights = tmp_path / "first" / "model.safetensors"
+    started = fresh_run(data, "--weights", str(weights)).model
+    learned = load_model(weights).state_dict()
+    key = "roi_heads.box_predictor.cls_score.weight"
+    assert started.class_names == ("background", "square", "disk")
+    assert torch.equal(started.state_dict()[key], learned[key][[0, 2, 1]])
+    assert torch.equal(
+        started.state_dict()["rpn.head.conv.0.0.bias"], learned["rpn.head.conv.0.0.bias"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "losses"),
+    [("maskrcnn_resnet50_fpn", 5), ("fasterrcnn_mobilenet_v3_large_320_fpn", 4)],
+)
+def test_torchvision_models_are_trained_by_name(
+    data: tuple[Path, Path], tmp_path: Path, name: str, losses: int
+) -> None:
+    start = fresh_run(data, "--model", name).model.state_dict()
+    assert main(command(data, tmp_path, "--model", name, "--iterations", "1")) == 0
+    after = read(tmp_path / "last.pth")[1]["model"]
+    for part in ("backbone.body", "backbone.fpn", "rpn.head", "roi_heads.box_predictor"):
+        keys = [key for key in start if key.startswith(part) and key.endswith("weight")]
+        assert any(not torch.equal(start[key], after[key]) for key in keys), part
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert type(loaded).__name__ == ("MaskRCNN" if losses == 5 else "FasterRCNN")
+    assert loaded.class_names == ("background", "square", "disk")
+
+
+def test_only_networks_with_proposals_are_trained(
+    data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(data, tmp_path, "--model", "ssdlite320_mobilenet_v3_large")) == 2
+    assert "has no RPN; expected a Faster or Mask R-CNN" in capsys.readouterr().err
+
+
 def test_log_and_curve(data: tuple[Path, Path], tmp_path: Path) -> None:
-    train.run(arguments(data, tmp_path, "--iterations", "20"))
+    train.run(arguments(data, tmp_path, "--iterations", "3"))
     with open(tmp_path / "log.csv", newline="") as file:
         (row,) = csv.DictReader(file)
-    assert row["step"] == "20"
+    assert row["step"] == "3"
+    assert float(row["lr"]) > 0
     losses = ("objectness", "rpn_box_reg", "classifier", "box_reg", "mask")
     assert all(float(row[f"loss_{name}"]) > 0 for name in losses)
     assert Image.open(tmp_path / "loss.png").size[0] > 500
+
+
+def test_a_line_of_the_log_is_the_mean_of_its_steps(tmp_path: Path) -> None:
+    """By hand: 20 steps make a line, and what is left at the end another."""
+    log = Log(tmp_path, 0)
+    for step in range(1, 23):
+        log.add(step, 2.0 * step, 0.1, {"loss_mask": float(step)})
+    log.close_line()
+    log.close_line()
+    log.write()
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = [[float(value) for value in row.values()] for row in csv.DictReader(file)]
+    assert rows == [[20, 40, pytest.approx(0.1), 10.5], [22, 44, pytest.approx(0.1), 21.5]]
+    assert Log(tmp_path, 20).rows == [
+        {"step": 20, "seconds": 40, "lr": rows[0][2], "loss_mask": 10.5}
+    ]
 
 
 # --- errors before the first step -----------------------------------------------------------------
@@ -197,33 +391,109 @@ def own_data(tmp_path: Path) -> tuple[Path, Path]:
     return write_data(tmp_path / "own", photos=2)
 
 
-def test_annotations_cut_in_half(own_data: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.fixture
+def refused_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Run the command, which must fail before any training step; gives its message."""
+
+    def run(data: tuple[Path, Path], *more: str, out: Path = tmp_path / "run") -> str:
+        def step(*args: object) -> None:
+            raise AssertionError("a step was taken")
+
+        monkeypatch.setattr(train, "training_step", step)
+        assert main(command(data, out, *more)) == 2
+        assert not (out / "last.pth").exists()
+        errors = capsys.readouterr().err
+        assert errors.startswith("mrcnn-steps: ")
+        assert errors.count("\n") == 1, "one line, no traceback"
+        return errors
+
+    return run
+
+
+def change(data: tuple[Path, Path], edit: Callable[[dict], object]) -> None:
+    content = json.loads(data[1].read_text())
+    edit(content)
+    data[1].write_text(json.dumps(content))
+
+
+def test_annotations_cut_in_half(own_data: tuple[Path, Path], refused_with: Callable) -> None:
     text = own_data[1].read_text()
     own_data[1].write_text(text[: len(text) // 2])
-    with pytest.raises(ValueError, match=r"instances\.json.*complete JSON"):
-        train.run(arguments(own_data, tmp_path / "run"))
+    assert re.search(r"instances\.json.*complete JSON", refused_with(own_data))
 
 
-def test_a_category_that_does_not_exist(own_data: tuple[Path, Path], tmp_path: Path) -> None:
-    content = json.loads(own_data[1].read_text())
-    content["annotations"][1]["category_id"] = 77
-    own_data[1].write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"annotations\[1\].*category_id: found 77"):
-        train.run(arguments(own_data, tmp_path / "run"))
+def test_a_category_that_does_not_exist(
+    own_data: tuple[Path, Path], refused_with: Callable
+) -> None:
+    change(own_data, lambda content: content["annotations"][1].update(category_id=77))
+    assert re.search(r"annotations\[1\].*category_id: found 77", refused_with(own_data))
 
 
-def test_a_photo_that_is_not_there(own_data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_photo_that_is_not_there(own_data: tuple[Path, Path], refused_with: Callable) -> None:
     (own_data[0] / "1.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of 2 photos are missing: .*1\.png"):
-        train.run(arguments(own_data, tmp_path / "run"))
+    assert re.search(r"1 of 2 photos are missing: .*1\.png", refused_with(own_data))
 
 
-def test_an_output_folder_that_cannot_be_written(own_data: tuple[Path, Path]) -> None:
-    with pytest.raises(OSError, match=r"instances\.json"):
-        train.run(arguments(own_data, own_data[1] / "run"))
+def test_a_validation_photo_that_is_not_there(
+    data: tuple[Path, Path], own_data: tuple[Path, Path], refused_with: Callable
+) -> None:
+    (own_data[0] / "0.png").unlink()
+    validation = ("--val-images", str(own_data[0]), "--val-annotations", str(own_data[1]))
+    assert re.search(r"1 of 2 photos are missing: .*0\.png", refused_with(data, *validation))
 
 
-def test_images_and_annotations_come_in_pairs(data: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="found 1 for 2"):
-        train.run(arguments(data, tmp_path / "run", "--images", str(data[0])))
+def test_an_output_folder_that_cannot_be_written(
+    own_data: tuple[Path, Path], refused_with: Callable
+) -> None:
+    """Whoever runs the tests may write everywhere, but no folder fits into a file."""
+    assert "instances.json" in refused_with(own_data, out=own_data[1] / "run")
+
+
+def test_images_and_annotations_come_in_pairs(
+    data: tuple[Path, Path], tmp_path: Path, refused_with: Callable
+) -> None:
+    assert "found 1 for 2" in refused_with(data, "--images", str(data[0]))
     assert not (tmp_path / "run").exists()
+
+
+def test_data_sets_of_different_classes(
+    data: tuple[Path, Path], own_data: tuple[Path, Path], refused_with: Callable
+) -> None:
+    change(own_data, lambda content: content["categories"][1].update(name="circle"))
+    message = refused_with(data, "--images", str(own_data[0]), "--annotations", str(own_data[1]))
+    assert re.search(r"own/instances\.json: categories differ from those of .*must share", message)
+
+
+def test_no_photos(own_data: tuple[Path, Path], refused_with: Callable) -> None:
+    change(own_data, lambda content: content.update(images=[], annotations=[]))
+    assert "found no photos to train on" in refused_with(own_data)
+
+
+def test_weights_that_do_not_fit(
+    data: tuple[Path, Path], tmp_path: Path, refused_with: Callable
+) -> None:
+    torch.save({"rpn.head.conv.0.0.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    for option in ("--weights", "--backbone-weights"):
+        message = refused_with(data, option, str(tmp_path / "other.pth"))
+        assert "other.pth: does not fit the model: " in message
+    assert "no.pth: no such checkpoint" in refused_with(data, "--weights", "no.pth")
+
+
+@pytest.mark.parametrize("option", ["--batch-size", "--iterations", "--image-size"])
+def test_numbers_that_allow_no_step(
+    data: tuple[Path, Path], option: str, refused_with: Callable
+) -> None:
+    assert f"{option}: found 0, expected at least 1" in refused_with(data, option, "0")
+
+
+def test_fewer_photos_in_a_batch_than_processes(
+    data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, refused_with: Callable
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert "found 2, expected at least 3, one photo for each process" in refused_with(data)
+
+
+def test_nothing_to_resume(data: tuple[Path, Path], refused_with: Callable) -> None:
+    assert "last.pth: nothing to resume from" in refused_with(data, "--resume")

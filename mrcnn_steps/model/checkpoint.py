@@ -130,15 +130,20 @@ def save_state(state: dict[str, Any], path: Path) -> None:
 def load(name: str | os.PathLike[str], architecture: str | None = None) -> nn.Module:
     """See `mrcnn_steps.model.load_model`."""
     if name == "tiny":
-        if not BUNDLED.is_file():
-            raise FileNotFoundError(
-                f"{BUNDLED}: this version of the package carries no trained weights; "
-                'train some with `mrcnn-steps train`, or use load_model("coco")'
-            )
-        return from_file(BUNDLED, architecture)
+        return from_file(bundled(), architecture)
     if name == "coco":
         return torchvision_coco()
     return from_file(Path(name), architecture)
+
+
+def bundled() -> Path:
+    """The file of the bundled weights."""
+    if not BUNDLED.is_file():
+        raise FileNotFoundError(
+            f"{BUNDLED}: this version of the package carries no trained weights; "
+            'train some with `mrcnn-steps train`, or use load_model("coco")'
+        )
+    return BUNDLED
 
 
 def torchvision_coco() -> nn.Module:
@@ -264,12 +269,13 @@ def start_from(model: Any, path: Path) -> None:
 
     Args:
         model: The model, with fresh weights and the attribute `class_names`.
-        path: A checkpoint of the same architecture. Where it tells other class names, classes of
-            the same name keep what they have learned, and new ones start afresh.
+        path: A checkpoint of the same architecture, or "tiny". Where it tells other class names,
+            classes of the same name keep what they have learned, and new ones start afresh.
 
     Raises:
         ValueError: Names the first keys and shapes that differ.
     """
+    path = bundled() if str(path) == "tiny" else path
     weights, about = read(path)
     fit(model, match_classes(weights, about.get("class_names"), model), path)
 

@@ -29,9 +29,12 @@ class Log:
         """Note the losses of a step."""
         self.pending.append({"step": step, "seconds": seconds, "lr": lr} | losses)
         if step % EVERY == 0:
-            self._close()
+            self.close_line()
 
-    def _close(self) -> None:
+    def close_line(self) -> None:
+        """Make a line of the steps since the last one."""
+        if not self.pending:
+            return
         last, count = self.pending[-1], len(self.pending)
         means = {name: sum(row[name] for row in self.pending) / count for name in last}
         self.rows.append(means | {"step": last["step"], "seconds": last["seconds"]})

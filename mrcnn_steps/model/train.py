@@ -121,7 +121,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--weights",
         type=Path,
-        help="start from this checkpoint; classes of the same name keep what they learned",
+        help="start from this checkpoint, or from tiny, the bundled one; classes of the same name "
+        "keep what they learned",
     )
     model.add_argument(
         "--image-size",
@@ -182,11 +183,23 @@ def run(args: argparse.Namespace) -> int:
             raised before the first step.
         NonFiniteLossError: The loss is NaN or infinite.
     """
+    check_settings(args)
     training, validation = open_data(args)
     check_folder(args.out, args.resume)
     with process_group(args.device) as device:
         state = start(args, training, device)
         return train(args, state, training, validation, device)
+
+
+def check_settings(args: argparse.Namespace) -> None:
+    """Refuse numbers with which no step can be made."""
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    for name, least in (("iterations", 1), ("image_size", 1), ("batch_size", processes)):
+        if (found := getattr(args, name)) < least:
+            each = ", one photo for each process" if name == "batch_size" else ""
+            raise ValueError(
+                f"--{name.replace('_', '-')}: found {found}, expected at least {least}{each}"
+            )
 
 
 def open_data(args: argparse.Namespace) -> tuple[TrainingSet, CocoFolder | None]:
@@ -343,6 +356,7 @@ def train(
                 evaluated = due
                 report(state, args, validation, device, bar)
     if rank == 0:
+        log.close_line()
         save(state, args, log)
     if validation is not None:
         report(state, args, validation, device, bar)
