@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from widgets.layers import GREY, Group, palette
 
-# A layer has at most 256 groups.
-MOST = 256
+# A layer has at most 256 groups; one is left for what is of no class.
+MOST = 255
 
 
 def class_colors(count: int) -> list[str]:

@@ -73,7 +73,8 @@ FOUND = 0.5
 
 # What a photo or a model that somebody else made can raise.
 MISHAPS = (OSError, ValueError, TypeError, RuntimeError)
-NAME = "followed"
+# A drop-down list shows the value None as a blank.
+NOTHING = ()
 LOOKS = (
     Group("followed object", YELLOW),
     Group("its anchor", ORANGE, "dotted"),
@@ -393,7 +394,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
 
     def _on_followed(self, change: Any) -> None:
         self._remember()
-        self._quietly(self._followed_box, value=self.followed)
+        self._quietly(self._followed_box, value=self.followed or NOTHING)
         self._highlight()
 
     def _on_pick(self, change: Any) -> None:
@@ -432,7 +433,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
         """Marks in the stage that is shown what belongs to what is followed."""
         now, trail, explorer = self.trace, self.trail, self.explorer
         self._quiet = True
-        explorer.pin(*_marks(self.stage, now, trail or Trail(None, None, None, None)))
+        explorer.pin(*([] if trail is None else _marks(self.stage, now, trail)))
         if trail is not None:
             _pick(explorer, trail)
         self._quiet = False
@@ -512,7 +513,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
         """The objects and detections that can be followed."""
         found = self.trace.detections
         names = self.trace.class_names
-        options: list[tuple[str, tuple[str, int] | None]] = [("nothing", None)]
+        options: list[tuple[str, tuple[Any, ...]]] = [("nothing", NOTHING)]
         options += [
             (f"object {row} · {name}", ("object", row)) for row, name in enumerate(self._objects())
         ]
@@ -522,7 +523,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
                 zip(found.labels.tolist(), found.scores.tolist(), strict=True)
             )
         ]
-        self._quietly(self._followed_box, options=options, value=self.followed)
+        self._quietly(self._followed_box, options=options, value=self.followed or NOTHING)
 
     def _quietly(self, box: widgets.Widget, **values: Any) -> None:
         """Changes a control without hearing of it."""
@@ -533,7 +534,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
 
     def _on_chosen(self, trait: str, change: Any) -> None:
         if not self._quiet:
-            setattr(self, trait, change.new)
+            setattr(self, trait, change.new or None)
 
     def _on_upload(self, change: Any) -> None:
         for file in change.new:
@@ -592,48 +593,43 @@ def _pick(explorer: Explorer, trail: Trail) -> None:
             explorer.detection = trail.detection
 
 
-def _marks(stage: str, now: Trace, trail: Trail) -> tuple[BoxLayer, ArrowLayer]:
+def _marks(stage: str, now: Trace, trail: Trail) -> list[BoxLayer | ArrowLayer]:
     """What is followed, as the stage knows it: the object, and the boxes on the way to it."""
     place = STAGES.index(stage)
-    nothing = now.anchors.boxes[:0]
-
-    def row(boxes: Tensor | None, index: int | None, first: int, last: int) -> Tensor:
-        if boxes is None or index is None or not first <= place <= last:
-            return nothing
-        return boxes[index : index + 1]
-
     truth = now.ground_truth
-    steps = (
-        row(None if truth is None else truth.boxes, trail.object, 0, 6),
-        row(now.anchors.boxes, trail.anchor, 1, 3),
-        row(now.proposals.boxes, trail.proposal, 3, 5),
-        row(now.detections.boxes, trail.detection, 5, 6),
-    )
-    boxes = torch.cat(steps)
-    groups = torch.tensor([i for i, step in enumerate(steps) for _ in range(len(step))])
+    steps = [
+        (LOOKS[0], None if truth is None else truth.boxes, trail.object, range(0, 7)),
+        (LOOKS[1], now.anchors.boxes, trail.anchor, range(1, 4)),
+        (LOOKS[2], now.proposals.boxes, trail.proposal, range(3, 6)),
+        (LOOKS[3], now.detections.boxes, trail.detection, range(5, 7)),
+    ]
+    known = [
+        (look, boxes[row : row + 1])
+        for look, boxes, row, stages in steps
+        if boxes is not None and row is not None and place in stages
+    ]
+    boxes = torch.cat([now.anchors.boxes[:0], *(box for _, box in known)])
     if stage == "masks":
         boxes = now.letterbox.undo_boxes(boxes)
-    # The arrow joins the two boxes between which the stage moves.
-    start, end = {3: (steps[1], steps[2]), 5: (steps[2], steps[3])}.get(place, (nothing, nothing))
-    whole = bool(len(start) and len(end))
-    return (
+    looks = [look for look, _ in known]
+    marks: list[BoxLayer | ArrowLayer] = [
         BoxLayer(
-            NAME,
+            "followed",
             as_boxes(boxes),
-            groups=LOOKS,
-            group_index=groups,
-            labels=[LOOKS[group].name for group in groups.tolist()],
+            groups=looks,
+            group_index=list(range(len(looks))),
+            labels=[look.name for look in looks],
             width=3,
             pickable=False,
-        ),
-        ArrowLayer(
-            "followed step",
-            as_boxes(start if whole else nothing),
-            as_boxes(end if whole else nothing),
-            groups=[Group("followed step", VERMILLION)],
-            pickable=False,
-        ),
-    )
+        )
+    ]
+    # The stage moves one box to the other; an object is moved by none.
+    moved = [box for look, box in known if look is not LOOKS[0]]
+    if stage in ("proposals", "detection") and len(moved) == 2:
+        start, end = map(as_boxes, moved)
+        group = Group("its step", VERMILLION)
+        marks.append(ArrowLayer("its step", start, end, groups=[group], pickable=False))
+    return marks
 
 
 def _sentence(now: Trace, trail: Trail | None, followed: tuple[str, int] | None) -> str:

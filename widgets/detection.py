@@ -22,7 +22,6 @@ from widgets.canvas import (
     GREY,
     ORANGE,
     PURPLE,
-    SKY,
     VERMILLION,
     ArrowLayer,
     BoxLayer,
@@ -30,7 +29,7 @@ from widgets.canvas import (
     Category,
     Group,
 )
-from widgets.classes import class_colors, distinct_names
+from widgets.classes import MOST, class_groups, distinct_names
 from widgets.explorer import Explorer, Readout, Source, as_boxes, as_trace, objects_layer, title
 
 # The steps in their order: what the scrubber says, and what the table says.
@@ -103,7 +102,7 @@ class DetectionExplorer(Explorer):
                     widgets.ToggleButtons,
                     options=[(text, step) for step, text in STEPS.items()],
                     width="100%",
-                    style={"button_width": "112px"},
+                    style={"button_width": "auto"},
                 ),
                 self.control("score_threshold", "score >"),
                 self.control("nms_threshold", "NMS IoU >"),
@@ -230,18 +229,13 @@ class DetectionExplorer(Explorer):
         self.drawn = shown
         self._show_steps(len(before))
         names = distinct_names(self.trace.class_names)
-        colors = class_colors(len(names))
         labels = found.candidate_label[shown]
         boxes = found.refined if place == 0 else found.clipped
         layer = BoxLayer(
             "candidates",
             as_boxes(boxes[shown]),
-            groups=[Group("leave here", VERMILLION, "dashed"), Group("stay", SKY)],
-            group_index=staying[shown].int(),
-            colors=[
-                colors[label] if stays else VERMILLION
-                for label, stays in zip(labels.tolist(), staying[shown].tolist(), strict=True)
-            ],
+            groups=[Group("leave here", VERMILLION, "dashed"), *class_groups(names)],
+            group_index=torch.where(staying[shown], labels.clamp(max=MOST - 1) + 1, 0),
             fields={
                 "class": Category(labels, names),
                 "score": found.candidate_score[shown],

@@ -144,7 +144,13 @@ class MaskExplorer(Explorer):
                     options=[(name, label) for label, name in enumerate(names)],
                 ),
                 self.control("threshold", "threshold"),
-                self.control("exact", "paste", widgets.ToggleButtons, options=list(PASTES.items())),
+                self.control(
+                    "exact",
+                    "paste",
+                    widgets.ToggleButtons,
+                    options=list(PASTES.items()),
+                    style={"button_width": "88px"},
+                ),
             ],
             [self._grids(), self.numbers],
         )
