@@ -58,11 +58,13 @@ def mask_targets(
     targets = rois.new_zeros((len(rois), size, size))
     # Object by object: all masks in floating point at once would cost four times their memory.
     # torchvision samples full masks half a pixel off, which undoes what its resizing did to them;
-    # a mini-mask has no such shift to undo.
+    # a mini-mask has no such shift to undo. Outside its frame a mask is zero: a ring of zeros
+    # says so, where RoIAlign would go on with the outermost pixels.
+    ring = 0 if full else 1
     for index in gt_index.unique().tolist():
         rows = (gt_index == index).nonzero().flatten()
-        picture = masks[index].to(framed)[None, None]
-        targets[rows] = roi_align(picture, [framed[rows]], size, aligned=not full)[:, 0]
+        picture = F.pad(masks[index].to(framed)[None, None], (ring,) * 4)
+        targets[rows] = roi_align(picture, [framed[rows] + ring], size, aligned=not full)[:, 0]
     return targets if full else (targets > 0.5).to(targets)
 
 

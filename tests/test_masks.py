@@ -96,11 +96,14 @@ def test_targets_from_mini_masks_show_the_object_and_not_what_is_half_a_pixel_be
     large = (case.boxes[:, 2:] - case.boxes[:, :2]).amin(dim=1) > 90
     masks, boxes = case.masks[large], case.boxes[large]
     mini_masks = shrink(masks, boxes)
-    rois, index = scattered(boxes, spread=0.1), torch.arange(len(boxes))
-    ideal = torch.stack([ideal_target(mask, roi) for mask, roi in zip(masks, rois, strict=True)])
+    # Five RoIs an object, so that no single one decides.
+    index = torch.arange(len(boxes)).repeat(5)
+    rois = scattered(boxes[index], spread=0.1)
+    pairs = zip(masks[index], rois, strict=True)
+    ideal = torch.stack([ideal_target(mask, roi) for mask, roi in pairs])
 
     def agreement(shift):
-        pixel = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2) / 56
+        pixel = (boxes[index, 2:] - boxes[index, :2]).repeat(1, 2) / 56
         targets = mask_targets(mini_masks, boxes, rois + shift * pixel, index)
         assert targets.unique().tolist() == [0, 1], "rounded, as in the notes"
         return mask_iou(targets.bool(), ideal).mean()
