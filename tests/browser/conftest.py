@@ -30,7 +30,7 @@ FLAGS = [
     "--disable-sync",
 ]
 TOKEN = "step-by-step"
-# A missing icon; and anywidget's complaint that a model took more than two seconds, which it does on
+# A missing icon; and anywidget's complaint that a model took more than two seconds, as it does on
 # a busy machine, and which stops nothing: who waits for the canvas sees whether it came.
 NOISE = re.compile(r"favicon|Failed to load resource.*404|\[anywidget\] Failed to initialize model")
 
