@@ -257,7 +257,7 @@ class AnchorExplorer(Explorer):
         if picked is not None and picked[0] == "objects":
             self.object = picked[1]
         elif picked is not None:
-            self.canvas.selected = None  # those anchors have just made room for others
+            self.canvas.update(selected=None)  # those anchors have just made room for others
 
     def _lay(self, change: Any = None) -> None:
         """Lays other anchors, and does everything anew that depends on them."""
