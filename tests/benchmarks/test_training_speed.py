@@ -19,7 +19,7 @@ from mrcnn_steps.model.schedule import Average
 from mrcnn_steps.model.train import Run, training_step
 from mrcnn_steps.model.training_set import Batch, TrainingSet, collate
 
-CANVAS, BATCH, ROUNDS = 384, 4, 5
+CANVAS, BATCH, ROUNDS = 256, 4, 4
 
 
 def batches() -> list[Batch]:
