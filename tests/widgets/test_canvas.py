@@ -345,9 +345,9 @@ class TestPicture:
     def test_all_anchors_take_little_time_and_room(self):
         canvas = Canvas(PHOTO.repeat(8, 0).repeat(8, 1), [anchors()])
         canvas.to_png()
-        start = time.perf_counter()
+        start = time.process_time()  # of this process alone: other work does not count
         data = canvas.to_png()
-        assert time.perf_counter() - start < 1
+        assert time.process_time() - start < 1
         assert len(data) <= 200_000
 
     def test_ink_reads_on_every_color(self):
