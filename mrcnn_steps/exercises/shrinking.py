@@ -89,12 +89,25 @@ def _simpler_values(value: Any) -> Iterator[Any]:
 def _simpler_tensors(tensor: Tensor) -> Iterator[Tensor]:
     if tensor.numel() > MOST_NUMBERS:
         return
+    yield from _moved_to_the_edge(tensor)
     flat = tensor.flatten()
     for position, number in enumerate(flat.tolist()):
         for simpler in _simpler_numbers(number):
             changed = flat.clone()
             changed[position] = simpler
             yield changed.reshape(tensor.shape)
+
+
+def _moved_to_the_edge(tensor: Tensor) -> Iterator[Tensor]:
+    """Move one box until it touches the left or the upper edge of the image."""
+    if tensor.ndim != 2 or tensor.shape[1] != 4 or not tensor.is_floating_point():
+        return
+    for row, box in enumerate(tensor.tolist()):
+        for axis in (0, 1):
+            if 0 < box[axis] < box[axis + 2]:
+                moved = tensor.clone()
+                moved[row, axis::2] -= box[axis]
+                yield moved
 
 
 def _simpler_numbers(number: float) -> Iterator[float]:
