@@ -5,7 +5,9 @@ import pytest
 pytestmark = pytest.mark.browser
 
 WIDE = {"viewport": {"width": 1280, "height": 1150}}
-MINI = "from widgets.mini_masks import MiniMaskExplorer\ne = MiniMaskExplorer('voc_people', object=9)"
+MINI = (
+    "from widgets.mini_masks import MiniMaskExplorer\ne = MiniMaskExplorer('voc_people', object=9)"
+)
 ANCHORS = "from widgets.anchors import AnchorExplorer\ne = AnchorExplorer('voc_people')"
 TARGETS = "from widgets.rpn_targets import RPNTargetExplorer\ne = RPNTargetExplorer('voc_people')"
 PROPOSALS = "from widgets.proposals import ProposalExplorer\ne = ProposalExplorer('voc_people')"
@@ -44,7 +46,7 @@ def test_anchors(open_notebook):
     notebook.wait_python("round(e.point[0] / e.point[1], 1)", 0.5)
     notebook.wait_python("e.index == e.anchors.index(e.cells[0])", True)
     before = notebook.python("e.index")
-    notebook.page.get_by_role("button", name="Play").click()
+    notebook.page.locator(".widget-play button").first.click()
     notebook.page.wait_for_timeout(1500)
     notebook.screenshot("anchors-playing")
     assert notebook.python("e.index") > before

@@ -1,0 +1,218 @@
+"""What all explorers have in common: sources, settings, readouts, the picture they leave."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+import traitlets as t
+from ipywidgets.widgets.widget import _instances
+from PIL import Image
+
+from mrcnn_steps.data import Sample, letterbox, sample
+from widgets.anchors import AnchorExplorer
+from widgets.canvas import BoxLayer, Canvas
+from widgets.explorer import Explorer, Readout, as_boxes, as_trace, level_names, scene
+from widgets.mini_masks import MiniMaskExplorer
+from widgets.proposals import ProposalExplorer
+from widgets.rpn_targets import RPNTargetExplorer
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+WITHOUT_NETWORK = (MiniMaskExplorer, AnchorExplorer, RPNTargetExplorer)
+ALL = (*WITHOUT_NETWORK, ProposalExplorer)
+
+
+def sample_of(height: int, width: int, boxes: list[tuple[int, int, int, int]]) -> Sample:
+    """A grey photo with rectangular objects of a class with a hostile name."""
+    masks = torch.zeros((len(boxes), height, width), dtype=torch.bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True):
+        mask[y1:y2, x1:x2] = True
+    return Sample.from_masks(
+        image=torch.full((3, height, width), 127, dtype=torch.uint8),
+        masks=masks,
+        labels=torch.ones(len(boxes), dtype=torch.int64),
+        crowd=torch.zeros(len(boxes), dtype=torch.bool),
+        class_names=("background", HOSTILE),
+        name="made up",
+    )
+
+
+class Doubler(Explorer):
+    """The smallest explorer there is."""
+
+    number = t.Int(3, min=0, max=9, help="What is doubled.")
+
+    def __init__(self, **settings):
+        super().__init__(Canvas(np.zeros((8, 8, 3), np.uint8), title="Doubles"), **settings)
+        self.result = Readout("Result")
+        self.slider = self.control("number", "number")
+        self.arrange([self.slider], [self.result])
+        self.observe(self._recompute, ["number"])
+        self._recompute()
+
+    def _recompute(self, change=None):
+        self.doubled = 2 * self.number
+        self.draw(BoxLayer("box", [[0, 0, self.number, self.number]]))
+        self.result.show([("doubled", str(self.doubled))])
+
+
+def test_a_setting_and_its_control_are_one():
+    explorer = Doubler()
+    explorer.number = 5
+    assert explorer.slider.value == 5
+    assert explorer.doubled == 10
+    explorer.slider.value = 7
+    assert explorer.number == 7
+    assert explorer.doubled == 14
+    assert explorer.settings == {"number": 7}
+    assert Doubler(**explorer.settings).doubled == 14
+    assert repr(explorer) == "Doubler(number=7)"
+
+
+def test_the_control_has_the_bounds_and_the_help_of_the_setting():
+    slider = Doubler().slider
+    assert (slider.min, slider.max, slider.tooltip) == (0, 9, "What is doubled.")
+
+
+def test_a_setting_out_of_bounds_is_refused():
+    explorer = Doubler()
+    with pytest.raises(t.TraitError):
+        explorer.number = 10
+    assert explorer.number == 3
+
+
+def test_an_unknown_setting_is_refused():
+    with pytest.raises(TypeError, match="nmber"):
+        Doubler(nmber=3)
+
+
+def test_pinned_layers_stay_on_top_of_what_is_drawn():
+    explorer = Doubler()
+    explorer.pin(BoxLayer("followed", [[0, 0, 2, 2]]))
+    explorer.number = 4
+    assert [layer.name for layer in explorer.canvas.layers] == ["box", "followed"]
+    assert explorer.canvas["box"].boxes[0, 2] == 4
+    explorer.pin()
+    assert [layer.name for layer in explorer.canvas.layers] == ["box"]
+
+
+def test_closing_frees_every_widget():
+    before = set(_instances)
+    explorer = Doubler()
+    assert len(_instances) > len(before) + 10
+    explorer.close()
+    assert set(_instances) == before
+
+
+def test_a_readout_shows_text_as_text():
+    readout = Readout(HOSTILE)
+    readout.show([(HOSTILE, "1")], header=(HOSTILE, "n"))
+    assert "<img" not in readout.value
+    assert readout.value.count("&lt;img") == 3
+
+
+def test_a_readout_keeps_its_height():
+    readout = Readout("Counts", lines=4)
+    empty = readout.value.split("overflow-y")[0]
+    readout.show([(str(i), "1") for i in range(100)])
+    assert readout.value.split("overflow-y")[0] == empty
+
+
+def test_a_source_is_a_trace_a_sample_or_a_name(tiny_trace):
+    assert as_trace(tiny_trace) is tiny_trace
+    assert scene(tiny_trace).trace is tiny_trace
+    assert torch.equal(scene("voc_people").photo, scene(sample("voc_people")).photo)
+    with pytest.raises(TypeError, match="expected a Trace, a Sample or the name"):
+        scene(3)
+
+
+def test_a_scene_is_the_same_with_and_without_a_network(tiny_trace):
+    ours, theirs = scene("voc_people"), scene(tiny_trace)
+    assert torch.equal(ours.boxes, theirs.boxes)
+    assert ours.names == theirs.names
+    assert (ours.photo.int() - theirs.photo.int()).abs().max() <= 1
+    assert all(torch.equal(ours.mask(i), theirs.mask(i)) for i in (0, 5, len(ours.names) - 1))
+
+
+def test_a_scene_leaves_out_crowds_and_empty_masks():
+    photo = sample_of(40, 30, [(1, 1, 9, 9), (5, 5, 5, 5), (10, 10, 30, 40)])
+    photo.crowd[2] = True
+    seen = scene(photo)
+    box = letterbox(photo.image)
+    assert torch.equal(seen.boxes, box.boxes(photo.boxes[:1]))
+    assert torch.equal(seen.crowd_boxes, box.boxes(photo.boxes[2:]))
+    assert torch.equal(seen.mask(0), box.masks(photo.masks[:1])[0])
+
+
+def test_levels_are_called_as_in_the_papers(tiny_trace):
+    assert level_names(tiny_trace.anchors) == ("P2", "P3", "P4", "P5", "P6")
+
+
+def test_boxes_of_an_untrained_network_are_made_drawable():
+    boxes = torch.tensor([[float("-inf"), 0, float("inf"), 5], [4, 4, 2, 2]])
+    assert as_boxes(boxes).tolist() == [[-1e6, 0, 1e6, 5], [4, 4, 4, 4]]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_explorer_leaves_a_picture(kind, tiny_trace):
+    data, _ = kind(tiny_trace)._repr_mimebundle_()
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert picture.width > 700
+    assert np.asarray(picture.convert("RGB")).std() > 20
+    assert len(base64.b64decode(data["image/png"])) < 200_000
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_control_explains_itself(kind, tiny_trace):
+    explorer = kind(tiny_trace)
+    helps = [explorer.traits()[name].help for name in explorer.settings]
+    assert all(text.endswith(".") and 20 < len(text) < 110 for text in helps), helps
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_title_says_whose_pixels_they_are(kind, tiny_trace):
+    assert kind(tiny_trace).canvas.title.endswith("pixels of the network's input, 1024 × 1024")
+
+
+@pytest.mark.parametrize("kind", WITHOUT_NETWORK)
+@pytest.mark.parametrize(
+    "photo",
+    [
+        pytest.param(lambda: sample_of(30, 40, []), id="no objects"),
+        pytest.param(lambda: sample_of(30, 40, [(3, 4, 21, 25)]), id="40×30, one object"),
+        pytest.param(
+            lambda: sample_of(
+                400,
+                600,
+                [
+                    (8 * i % 560, 5 * (i // 20), 8 * i % 560 + 30, 5 * (i // 20) + 40)
+                    for i in range(300)
+                ],
+            ),
+            id="300 objects",
+        ),
+        pytest.param(
+            lambda: sample_of(4000, 6000, [(9, 9, 12, 10), (99, 99, 5999, 3999)]), id="6000×4000"
+        ),
+    ],
+)
+def test_every_photo_is_shown(kind, photo):
+    explorer = kind(photo())
+    assert explorer.canvas.photo.shape == (1024, 1024, 3)
+    data, _ = explorer._repr_mimebundle_()
+    assert data["image/png"]
+    readouts = [
+        part for part in explorer.children[1].children[1].children if isinstance(part, Readout)
+    ]
+    assert not any("<img" in readout.value for readout in readouts)
+    explorer.close()
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_photo_without_annotations(kind, lively_model, bare_sample):
+    from mrcnn_steps.trace import trace
+
+    explorer = kind(trace(lively_model, bare_sample))
+    assert explorer.to_png()
