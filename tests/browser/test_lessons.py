@@ -16,7 +16,7 @@ from tests.browser.conftest import TOKEN, Notebook
 pytestmark = pytest.mark.browser
 
 # Seconds for all cells of a lesson.
-RUN_LIMIT = 120
+RUN_LIMIT = 300
 
 EXPLORER = "[v for v in Out.values() if hasattr(v, 'canvas')][-1]"
 SETTINGS = f"str(getattr({EXPLORER}, 'explorer', {EXPLORER}).settings)"

@@ -50,7 +50,7 @@ def test_tidy_keeps_the_picture_and_drops_the_widget():
 def test_pictures_lose_colors_until_the_notebook_is_small():
     original = png()
     book = notebook("draw", data={"image/png": base64.b64encode(original).decode()})
-    generous, tight = len(nbformat.writes(book)), 40_000
+    generous, tight = len(nbformat.writes(book)), 60_000
     execute.shrink_pictures(book, generous)
     assert len(nbformat.writes(book)) < generous
     execute.shrink_pictures(book, tight)
