@@ -412,12 +412,13 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9da7b3;
   --paper: #161b22; --back: #0d1117; --line: #3d444d; --link: #58a6ff; } }
 html { scroll-behavior: smooth; scroll-padding-top: 4rem; }
+@media (max-width: 900px) { html { scroll-padding-top: 7rem; } }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
 body { margin: 0; background: var(--back); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }
-nav { position: sticky; top: 0; z-index: 1; display: flex; gap: .25rem 1.1rem; flex-wrap: wrap;
+nav { position: sticky; top: 0; z-index: 1; display: flex; gap: .25rem .85rem; flex-wrap: wrap;
   padding: .7rem max(1rem, calc((100vw - 902px) / 2)); background: var(--paper);
-  border-bottom: 1px solid var(--line); font-size: .9rem; }
+  border-bottom: 1px solid var(--line); font-size: .85rem; }
 nav a { color: var(--link); text-decoration: none; white-space: nowrap; }
 nav a:hover, nav a:focus-visible { text-decoration: underline; }
 main { max-width: 902px; margin: 0 auto; padding: 1rem; }

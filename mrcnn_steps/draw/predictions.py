@@ -24,6 +24,7 @@ from mrcnn_steps.draw.style import (
     DASHED,
     DOTTED,
     GREY,
+    INK,
     ORANGE,
     SKY,
     SOLID,
@@ -261,7 +262,7 @@ def figure_detection_steps(trace: Trace, limit: int = 100) -> Picture:
         legend=(
             Swatch("kept: the color of its class", ORANGE),
             Swatch("background, or too unsure to be kept to the end", GREY),
-            Swatch("dropped by this step", VERMILLION, DOTTED),
+            Swatch("dropped by this step", INK, DOTTED),
         ),
         captions=True,
     )
@@ -276,7 +277,7 @@ def figure_detection_steps(trace: Trace, limit: int = 100) -> Picture:
             for some in (_without(before, rows, len(found.candidate_score)), rows)
         )
         colors = [by_class.get(label, GREY) for label in found.candidate_label[kept].tolist()]
-        boxes(ax, found.clipped[dropped], VERMILLION, DOTTED, 0.9)
+        boxes(ax, found.clipped[dropped], INK, DOTTED, 0.9)
         boxes(ax, found.clipped[kept], colors, width=1.2)
         caption(ax, f"{step}: {len(rows):,}", detail)
         before = rows

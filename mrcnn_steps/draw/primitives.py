@@ -220,7 +220,7 @@ def labels(
     """
     figure = ax.figure.get_figure(root=True)
     ax.apply_aspect()
-    panel = ax.get_window_extent()
+    panel, to_axes = ax.get_window_extent(), ax.transAxes.inverted()
     corners = ax.transData.transform(to_numpy(boxes).reshape(-1, 2)).reshape(-1, 4)
     each = [colors] * len(texts) if isinstance(colors, str) else colors
     pad = LABEL_PAD * LABEL_POINTS * figure.dpi / 72
@@ -233,7 +233,7 @@ def labels(
         if place is None:
             continue
         taken = np.vstack((taken, (*place, *(place + size))))
-        x, y = ax.transAxes.inverted().transform(place + pad + 0.5)
+        x, y = to_axes.transform(place + pad + 0.5)
         written.append(
             ax.text(
                 x,

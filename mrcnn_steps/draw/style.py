@@ -270,6 +270,7 @@ def caption(ax: Axes, text: str, small: str = "") -> None:
     above: dict[str, Any] = {
         "xycoords": "axes fraction",
         "textcoords": "offset pixels",
+        "va": "bottom",
         "parse_math": False,
     }
     room = 3 + (14 if small else 0)
