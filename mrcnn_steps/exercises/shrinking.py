@@ -39,6 +39,10 @@ def shrink(inputs: Inputs, shapes: dict[str, str], still_fails: Callable[[Inputs
 
 def _simpler(inputs: Inputs, shapes: dict[str, str]) -> Iterator[Inputs]:
     yield from _with_fewer_rows(inputs, shapes)
+    for name, value in inputs.items():
+        if isinstance(value, Tensor):
+            for moved in _moved_to_the_edge(value):
+                yield inputs | {name: moved}
     yield from _with_simpler_number(inputs)
     for name, value in inputs.items():
         for simpler in _simpler_values(value):
@@ -89,7 +93,6 @@ def _simpler_values(value: Any) -> Iterator[Any]:
 def _simpler_tensors(tensor: Tensor) -> Iterator[Tensor]:
     if tensor.numel() > MOST_NUMBERS:
         return
-    yield from _moved_to_the_edge(tensor)
     flat = tensor.flatten()
     for position, number in enumerate(flat.tolist()):
         for simpler in _simpler_numbers(number):
