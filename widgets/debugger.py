@@ -66,6 +66,15 @@ TITLES = (
     "6 Detection",
     "7 Masks",
 )
+TOOLTIPS = (
+    "Each object's mask, kept as a small picture of its box.",
+    "The boxes that every proposal starts from.",
+    "What the region proposal network is taught about each anchor.",
+    "From a score and a delta per anchor to 1000 boxes.",
+    "What is in each proposal, and how to move its box.",
+    "From classified proposals to detections.",
+    "A mask inside each detection.",
+)
 # Settings that name a row or a place of one photo: they mean nothing on the next.
 OF_THE_PHOTO = ("object", "label", "index", "point")
 # An object counts as found by a box of this IoU.
@@ -186,6 +195,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
         self._flowed: dict[str, tuple[Trace, Any, Trace]] = {}
         self._seen: tuple[Trace, Tensor, int] | None = None
         self._quiet = False
+        self._words = ""
         name = ""
         if isinstance(source, Trace):
             self._trace = source
@@ -278,6 +288,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
 
     def _visit(self, change: Any = None) -> None:
         """Shows the stage, made or brought up to date where needed."""
+        self.message = ""
         flowing = self._flow(STAGES.index(self.stage))
         explorer = self._explorers.get(self.stage)
         if explorer is None:
@@ -437,12 +448,13 @@ class PipelineDebugger(StaticView, widgets.VBox):
         if trail is not None:
             _pick(explorer, trail)
         self._quiet = False
-        self._trail_box.value = _sentence(now, trail, self.followed)
+        self._words = _sentence(now, trail)
+        self._show_status()
 
     # -- Controls ----------------------------------------------------------------------------
 
     def _build(self) -> None:
-        wide = widgets.Layout(width="240px")
+        wide = widgets.Layout(width="200px")
         self._photo_box = widgets.Dropdown(
             options=[*samples(), *self._other_photos()],
             value=self.photo,
@@ -455,7 +467,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
             description="Upload",
             tooltip="A photo of your own, of up to 10 MB: Jupyter's limit for a message. "
             "For a larger one run PipelineDebugger(Sample.from_image(path)).",
-            layout=widgets.Layout(width="110px"),
+            layout=widgets.Layout(width="104px"),
         )
         self._model_box = widgets.Combobox(
             options=["tiny", "coco"],
@@ -469,12 +481,12 @@ class PipelineDebugger(StaticView, widgets.VBox):
         self._followed_box = widgets.Dropdown(
             description="follow",
             tooltip=self.traits()["followed"].help,
-            layout=widgets.Layout(width="300px"),
+            layout=widgets.Layout(width="280px"),
         )
         stages = widgets.ToggleButtons(
             options=list(zip(TITLES, STAGES, strict=True)),
             value=self.stage,
-            tooltips=["Show this stage"] * len(STAGES),
+            tooltips=TOOLTIPS,
             style={"button_width": "auto"},
         )
         self._previous, self._next = (
@@ -483,7 +495,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
             )
             for icon, text in (("chevron-left", "Previous stage"), ("chevron-right", "Next stage"))
         )
-        self._status_box, self._trail_box = widgets.HTML(), widgets.HTML()
+        self._status_box = widgets.HTML()
         for box in (self._photo_box, self._model_box, self._followed_box):
             box.style.description_width = "48px"
         self._body = widgets.VBox([])
@@ -499,9 +511,8 @@ class PipelineDebugger(StaticView, widgets.VBox):
             widgets.HBox(
                 [self._photo_box, self._upload_box, self._model_box, self._followed_box], layout=row
             ),
-            self._status_box,
             widgets.HBox([self._previous, stages, self._next], layout=row),
-            self._trail_box,
+            self._status_box,
             self._body,
         ]
         self._show_status()
@@ -541,21 +552,20 @@ class PipelineDebugger(StaticView, widgets.VBox):
             self.upload(file["name"], bytes(file["content"]))
 
     def _show_status(self, change: Any = None) -> None:
-        """One line of fixed height: what is being computed, or what went wrong."""
+        """What is being computed, or what went wrong, or else the trail: of fixed height."""
         spinner = (
             '<svg width="14" height="14" viewBox="0 0 14 14" style="vertical-align: -2px;">'
             '<circle cx="7" cy="7" r="5" fill="none" stroke="currentColor" stroke-width="2" '
             'stroke-dasharray="20 12"><animateTransform attributeName="transform" type="rotate" '
             'from="0 7 7" to="360 7 7" dur="0.9s" repeatCount="indefinite"/></circle></svg> '
         )
-        color = "var(--jp-ui-font-color1, inherit)"
-        if self.message:
-            color = "var(--jp-error-color0, #b3261e)"
-        text = html.escape(self.busy or self.message)
+        failed = self.message and not self.busy
+        color = "--jp-error-color0, #b3261e" if failed else "--jp-ui-font-color1, inherit"
         self._status_box.value = (
-            f'<div role="status" style="height: 34px; overflow-y: auto; line-height: 17px; '
-            f'font-size: 12px; padding: 0 4px; overflow-wrap: anywhere; color: {color};">'
-            f"{spinner if self.busy else ''}{text}</div>"
+            '<div role="status" style="height: 36px; overflow-y: auto; line-height: 18px; '
+            f'font-size: 12px; padding: 0 4px; overflow-wrap: anywhere; color: var({color});">'
+            f"{spinner if self.busy else ''}"
+            f"{html.escape(self.busy or self.message or self._words)}</div>"
         )
 
 
@@ -632,19 +642,12 @@ def _marks(stage: str, now: Trace, trail: Trail) -> list[BoxLayer | ArrowLayer]:
     return marks
 
 
-def _sentence(now: Trace, trail: Trail | None, followed: tuple[str, int] | None) -> str:
-    """The trail in words, in a place of fixed height."""
-    parts = [
-        "Pick an object or a detection, here or on the photo, to follow it through all stages."
-    ]
-    if trail is not None:
-        parts = [_object_words(now, trail), _anchor_words(now, trail)]
-        parts += [_proposal_words(now, trail), _detection_words(now, trail)]
-    text = html.escape(" → ".join(parts))
-    return (
-        '<div style="height: 36px; overflow-y: auto; font-size: 12px; line-height: 18px; '
-        f'padding: 0 4px; color: var(--jp-ui-font-color1, inherit);">{text}</div>'
-    )
+def _sentence(now: Trace, trail: Trail | None) -> str:
+    """The trail in words."""
+    if trail is None:
+        return "Pick an object or a detection, here or on the photo, to follow it to the end."
+    words = (_object_words, _anchor_words, _proposal_words, _detection_words)
+    return " → ".join(say(now, trail) for say in words)
 
 
 def _object_words(now: Trace, trail: Trail) -> str:

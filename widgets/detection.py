@@ -41,6 +41,14 @@ STEPS = {
     "suppressed": "NMS per class",
     "detections": "best ones",
 }
+TOOLTIPS = (
+    "Every candidate: its proposal, moved by the delta of its class.",
+    "Candidates of the class background leave.",
+    "Candidates that do not exceed the score threshold leave.",
+    "Boxes that clipping left almost nothing of leave.",
+    "Of two candidates of a class that overlap too much the weaker leaves.",
+    "Only the best remain: these are the detections.",
+)
 # torchvision lets 80 candidates of every proposal compete. More than this hide the photo.
 MOST_DRAWN = 3000
 MOST_LABELED = 40
@@ -98,9 +106,10 @@ class DetectionExplorer(Explorer):
             [
                 self.control(
                     "step",
-                    "after",
+                    "",
                     widgets.ToggleButtons,
                     options=[(text, step) for step, text in STEPS.items()],
+                    tooltips=TOOLTIPS,
                     width="100%",
                     style={"button_width": "auto"},
                 ),

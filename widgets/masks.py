@@ -149,7 +149,7 @@ class MaskExplorer(Explorer):
                     "paste",
                     widgets.ToggleButtons,
                     options=list(PASTES.items()),
-                    style={"button_width": "88px"},
+                    style={"button_width": "auto"},
                 ),
             ],
             [self._grids(), self.numbers],
