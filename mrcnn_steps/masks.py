@@ -40,6 +40,10 @@ def mask_targets(
     Raises:
         ValueError: shapes that do not fit together, NaN, or an index without object.
     """
+    if masks.ndim != 3 or masks.dtype != torch.bool:
+        raise ValueError(
+            f"masks: expected bool of shape [G, h, w], found {masks.dtype} of {list(masks.shape)}"
+        )
     check_boxes(gt_boxes, "gt_boxes")
     check_boxes(rois, "rois")
     if len(masks) != len(gt_boxes) or len(rois) != len(gt_index):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image, remove_small_boxes
+from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image, nms, remove_small_boxes
 
 from mrcnn_steps.boxes import BoxesLike, as_boxes, decode, normalize
 
@@ -161,7 +161,11 @@ def propose(
     clipped = clip_boxes_to_image(refined, image_size)
     large = remove_small_boxes(clipped, min_size)
     scored = large[scores[large] >= score_threshold]
-    kept = scored[batched_nms(clipped[scored], scores[scored], group[scored], nms_threshold)]
+    if level_sizes is None:
+        # Above 1000 boxes `batched_nms` would reorder candidates of equal score.
+        kept = scored[nms(clipped[scored], scores[scored], nms_threshold)]
+    else:
+        kept = scored[batched_nms(clipped[scored], scores[scored], group[scored], nms_threshold)]
     return Proposals(
         top_index=top_index,
         top_scores=scores,

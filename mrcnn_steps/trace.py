@@ -6,7 +6,7 @@ returns. Only this module knows the order of the stages.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -265,10 +265,10 @@ def trace(
             too few classes for the sample's labels; or the image has another shape.
     """
     _check_model(model)
-    device = next(model.parameters()).device
+    weight = next(model.parameters())
     sample = image if isinstance(image, Sample) else None
-    pixels = image.image.to(device) if isinstance(image, Sample) else image
-    photo = _unit_range(pixels)
+    pixels = image.image.to(weight.device) if isinstance(image, Sample) else image
+    photo = _unit_range(pixels, weight.dtype)
     with torch.no_grad():
         images, _ = model.transform([photo])
         image_size = images.image_sizes[0]
@@ -371,12 +371,12 @@ def _check_model(model: FasterRCNN) -> None:
         raise ValueError("model: expected boxes and masks only, found a keypoint head")
     known = (RegionProposalNetwork.filter_proposals, GlobalRegionProposalNetwork.filter_proposals)
     steps = {
-        "rpn.filter_proposals": type(model.rpn).filter_proposals in known,
-        "rpn.forward": type(model.rpn).forward is RegionProposalNetwork.forward,
+        "rpn.filter_proposals": _code(model.rpn.filter_proposals) in known,
+        "rpn.forward": _code(model.rpn.forward) is RegionProposalNetwork.forward,
         "roi_heads.postprocess_detections": (
-            type(model.roi_heads).postprocess_detections is RoIHeads.postprocess_detections
+            _code(model.roi_heads.postprocess_detections) is RoIHeads.postprocess_detections
         ),
-        "roi_heads.forward": type(model.roi_heads).forward is RoIHeads.forward,
+        "roi_heads.forward": _code(model.roi_heads.forward) is RoIHeads.forward,
         "roi_heads.box_roi_pool": isinstance(model.roi_heads.box_roi_pool, MultiScaleRoIAlign),
         "roi_heads.mask_roi_pool": not model.roi_heads.has_mask()
         or isinstance(model.roi_heads.mask_roi_pool, MultiScaleRoIAlign),
@@ -388,19 +388,26 @@ def _check_model(model: FasterRCNN) -> None:
             )
 
 
-def _unit_range(pixels: Tensor) -> Tensor:
-    """The photo as a model takes it: floating point in 0…1."""
+def _code(method: Callable) -> Callable:
+    """The function behind a method, or what was put in its place."""
+    return getattr(method, "__func__", method)
+
+
+def _unit_range(pixels: Tensor, dtype: torch.dtype) -> Tensor:
+    """The photo as a model takes it: in 0…1, in the precision of its weights."""
     if not isinstance(pixels, Tensor):
         raise TypeError(f"image: expected a Sample or a tensor, found {type(pixels).__name__}")
     if pixels.ndim != 3 or pixels.shape[0] != 3:
         raise ValueError(f"image: expected RGB of shape [3, H, W], found {list(pixels.shape)}")
     if pixels.dtype == torch.uint8:
-        return pixels / 255
+        return pixels.to(dtype) / 255
     if not pixels.is_floating_point() or not 0 <= pixels.min() <= pixels.max() <= 1:
         raise ValueError(
             f"image: expected uint8, or floating point in 0…1, found {pixels.dtype} from "
             f"{pixels.min()} to {pixels.max()}"
         )
+    if pixels.dtype != dtype:
+        raise ValueError(f"image: expected {dtype} as the model's weights, found {pixels.dtype}")
     return pixels
 
 
@@ -422,7 +429,7 @@ def _pool(
     image_size: tuple[int, int],
 ) -> tuple[Tensor, Tensor]:
     """RoIAlign with a model's own settings, and the level of each RoI."""
-    maps = [features[name] for name in roi_pool.featmap_names if name in features]
+    maps = [feature for name, feature in features.items() if name in roi_pool.featmap_names]
     # torchvision fixes the scales on the first photo a model sees.
     scales = roi_pool.scales or [
         2.0 ** round(math.log2(feature.shape[-2] / image_size[0])) for feature in maps

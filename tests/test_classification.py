@@ -75,6 +75,14 @@ def test_a_side_of_exactly_224_belongs_on_p4(side, level):
     assert assign_levels(square(5000)).tolist() == [3]
 
 
+def test_a_hair_below_224_still_belongs_on_p4():
+    """By rounding, a side meant to be 224 may be less; torchvision's 1e-6 forgives that."""
+    side = 224 * (1 - 3e-7)
+    assert math.floor(4 + math.log2(side / 224)) == 3
+    roi = torch.tensor([[0.0, 0, side, side]], dtype=torch.float64)
+    assert assign_levels(roi).tolist() == LevelMapper(2, 5)([roi]).tolist() == [4 - 2]
+
+
 def test_the_level_is_the_floor_where_the_notes_round():
     side = 224 * 2**-0.4
     assert math.floor(4 + math.log2(side / 224)) == 3

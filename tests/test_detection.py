@@ -71,6 +71,21 @@ def test_detections_are_torchvisions_to_the_last_bit(random_boxes, rows, classes
     assert torch.equal(found.labels, labels)
 
 
+@pytest.mark.parametrize("rows", [60, 900])
+def test_candidates_of_equal_score_come_in_torchvisions_order(random_boxes, rows):
+    proposals = random_boxes(rows, SIZE, seed=1)
+    logits, deltas = head_output(rows, 9)
+    logits = logits.round()
+    [boxes], [scores], [labels] = torchvisions().postprocess_detections(
+        logits, deltas.reshape(rows, -1), [proposals], [SIZE]
+    )
+    found = detect(proposals, logits.softmax(-1), deltas, SIZE)
+    assert len(found.scores.unique()) < len(found)
+    assert torch.equal(found.boxes, boxes)
+    assert torch.equal(found.scores, scores)
+    assert torch.equal(found.labels, labels)
+
+
 @pytest.mark.parametrize("spread", [0.5, 4.0])
 def test_both_code_paths_of_torchvisions_nms(random_boxes, spread):
     """More and fewer than a thousand candidates take different ways through `batched_nms`."""

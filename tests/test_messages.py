@@ -25,6 +25,9 @@ MISTAKES = {
     "paste(zeros(2, 28, 28), boxes(3), (50, 50))": "paste: 2 masks for 3 boxes",
     "paste_soft(zeros(2, 28, 28), boxes(3), (50, 50))": "paste: 2 masks for 3 boxes",
     "class_probs(zeros(2, 5, 28, 28), torch.tensor([1, 5]))": "expected 2 labels below 5",
+    "mask_targets(zeros(2, 9, 9), boxes(2), boxes(2), torch.tensor([0, 1]))": (
+        "masks: expected bool of shape [G, h, w], found torch.float32"
+    ),
     "mask_targets(zeros(1, 9, 9).bool(), boxes(2), boxes(2), torch.tensor([0, 1]))": (
         "1 masks for 2 gt_boxes"
     ),

@@ -70,6 +70,8 @@ def unchanged(boxes, scores, **settings):
         {"nms": 0.1, "score": 0.6},
         {"min_size": 30.0, "post": 7},
         {"nms": 1.0, "pre": 3, "post": 1000},
+        {"steps": 20},
+        {"steps": 20, "pre": 3000, "post": 1000},
     ],
     ids=str,
 )
@@ -77,6 +79,9 @@ def test_boxes_and_scores_are_torchvisions_to_the_last_bit(settings):
     anchors = pyramid(SIZE)
     sizes = [part.stop - part.start for part in anchors.level_slices]
     objectness, deltas = network_output(anchors)
+    settings = dict(settings)
+    if steps := settings.pop("steps", None):
+        objectness = (objectness * steps).round() / steps
     rpn = torchvisions(**settings)
     decoded = rpn.box_coder.decode(deltas, [anchors.boxes]).reshape(1, -1, 4)
     [boxes], [scores] = rpn.filter_proposals(decoded, objectness[None, :, None], [SIZE], sizes)
@@ -97,10 +102,14 @@ def test_boxes_and_scores_are_torchvisions_to_the_last_bit(settings):
     assert torch.equal(found.scores, scores)
 
 
+@pytest.mark.parametrize("steps", [None, 20], ids=["", "many scores alike"])
 @pytest.mark.parametrize("pre", [500, 10_000])
-def test_over_all_levels_at_once_as_the_bundled_network_does(pre):
+def test_over_all_levels_at_once_as_the_bundled_network_does(pre, steps):
+    """Also where scores tie, as they do all over the black bars of a letterbox."""
     anchors = pyramid(SIZE)
     objectness, deltas = network_output(anchors)
+    if steps:
+        objectness = (objectness * steps).round() / steps
     rpn = torchvisions(GlobalRegionProposalNetwork, pre=pre, post=1000)
     decoded = rpn.box_coder.decode(deltas, [anchors.boxes]).reshape(1, -1, 4)
     [boxes], [scores] = rpn.filter_proposals(decoded, objectness[None, :, None], [SIZE], [])
