@@ -454,7 +454,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
     # -- Controls ----------------------------------------------------------------------------
 
     def _build(self) -> None:
-        wide = widgets.Layout(width="200px")
+        wide = widgets.Layout(width="195px")
         self._photo_box = widgets.Dropdown(
             options=[*samples(), *self._other_photos()],
             value=self.photo,
@@ -467,7 +467,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
             description="Upload",
             tooltip="A photo of your own, of up to 10 MB: Jupyter's limit for a message. "
             "For a larger one run PipelineDebugger(Sample.from_image(path)).",
-            layout=widgets.Layout(width="104px"),
+            layout=widgets.Layout(width="116px"),
         )
         self._model_box = widgets.Combobox(
             options=["tiny", "coco"],
@@ -481,7 +481,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
         self._followed_box = widgets.Dropdown(
             description="follow",
             tooltip=self.traits()["followed"].help,
-            layout=widgets.Layout(width="280px"),
+            layout=widgets.Layout(width="275px"),
         )
         stages = widgets.ToggleButtons(
             options=list(zip(TITLES, STAGES, strict=True)),
