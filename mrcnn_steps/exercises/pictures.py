@@ -66,7 +66,7 @@ def points(inputs: dict[str, Any], expected: Sequence[Tensor], given: Sequence[T
         (given[0], GIVEN, "x", "given"),
     ):
         shown = values.reshape(-1, 2)
-        x, y = shown.T
+        x, y = shown.T.numpy()
         axes.plot(x, y, marker, color=color, label=label, markersize=8, markerfacecolor="none")
         if len(shown) <= 25:
             for row, point in enumerate(shown.tolist()):
@@ -89,7 +89,7 @@ def grids(
     if right.ndim == 3 and right.numel():
         row = int((right - wrong).abs().nan_to_num(torch.inf).flatten(1).sum(dim=1).argmax())
         right, wrong = right[row], wrong[row]
-    if right.ndim != 2 or right.numel() < 2:
+    if right.ndim != 2 or not right.numel():
         return None
     figure = Figure(figsize=(7.5, 2.8), layout="constrained")
     both = torch.cat((right.flatten(), wrong.flatten())).nan_to_num()
@@ -103,7 +103,7 @@ def grids(
     ):
         colors = "Reds" if title == "difference" else "gray"
         bottom = 0 if title == "difference" else low
-        axes.imshow(values, cmap=colors, vmin=bottom, vmax=high, interpolation="nearest")
+        axes.imshow(values.numpy(), cmap=colors, vmin=bottom, vmax=high, interpolation="nearest")
         if values.numel() <= 36:
             _write_values(axes, values)
         axes.set_title(title, color=color, fontsize=10)
@@ -131,7 +131,7 @@ def _axes() -> tuple[Figure, Axes]:
 def _show(axes: Axes, mask: Tensor) -> None:
     height, width = mask.shape
     # Pixel (0, 0) fills the square from 0 to 1, as boxes measure it.
-    axes.imshow(mask, cmap="Greys", alpha=0.5, extent=(0, width, height, 0), vmin=0, vmax=1)
+    axes.imshow(mask.numpy(), cmap="Greys", alpha=0.5, extent=(0, width, height, 0), vmin=0, vmax=1)
 
 
 def _outline(axes: Axes, rows: Tensor, color: str, label: str, dashed: bool = False) -> None:
