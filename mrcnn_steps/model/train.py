@@ -256,7 +256,9 @@ def start(args: argparse.Namespace, training: TrainingSet, device: torch.device)
     average = Average(model, args.average)
     freeze(model, args.freeze)
     set_rois(model, args.rois, args.roi_sampling)
-    optimizer = torch.optim.AdamW(parameter_groups(model, args), fused=device.type == "cuda")
+    optimizer = torch.optim.AdamW(
+        parameter_groups(model, args), fused=device.type in ("cpu", "cuda")
+    )
     state = Run(model, average, optimizer)
     if args.resume:
         resume(state, args)
