@@ -29,7 +29,7 @@ def test_mini_masks(open_notebook):
     notebook = open_notebook(MINI, "e", **WIDE)
     notebook.wait_for_canvas(2)
     notebook.screenshot("mini-masks")
-    drag(notebook.page, "mini-mask size", 0.0)
+    drag(notebook.page, "mini-mask size", -0.1)  # beyond the end: it stops there
     notebook.wait_python("e.size", 14)
     notebook.wait_python("e.mini.mini_masks.shape[1:] == (14, 14)", True)
     notebook.page.get_by_label("object").select_option(label="16 · person")
