@@ -136,10 +136,11 @@ class ClassificationExplorer(Explorer):
         """Shows another trace of a model with the same classes; what is picked is let go."""
         self.trace = trace
         with self.canvas.hold_sync():
-            self.proposal = None
             self._draw_proposals(photo=trace.letterbox.image)
-            if len(trace.proposals):
-                self.proposal = self._first_to_look_at()
+            first = self._first_to_look_at() if len(trace.proposals) else None
+            if self.proposal == first:
+                self._on_proposal()
+            self.proposal = first
 
     @t.validate("proposal")
     def _check_proposal(self, change: Any) -> int | None:
@@ -171,7 +172,7 @@ class ClassificationExplorer(Explorer):
         if change.new is None or change.new[0] == "proposals":
             self.proposal = None if change.new is None else change.new[1]
 
-    def _on_proposal(self, change: Any) -> None:
+    def _on_proposal(self, change: Any = None) -> None:
         with self.canvas.hold_sync():
             before = self.label
             self._choose_label()

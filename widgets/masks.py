@@ -169,10 +169,11 @@ class MaskExplorer(Explorer):
         """Shows another trace of a model with the same classes, with the settings as they are."""
         self.trace = trace
         with self.canvas.hold_sync():
-            self.detection = None
             self._draw_detections(photo=trace.image)
-            if len(trace.detections):
-                self.detection = 0
+            first = 0 if len(trace.detections) else None
+            if self.detection == first:
+                self._on_detection()
+            self.detection = first
 
     @t.validate("detection")
     def _check_detection(self, change: Any) -> int | None:
@@ -194,7 +195,7 @@ class MaskExplorer(Explorer):
         elif change.new[0] in ("detections", "soft masks"):
             self.detection = change.new[1]
 
-    def _on_detection(self, change: Any) -> None:
+    def _on_detection(self, change: Any = None) -> None:
         with self.canvas.hold_sync():
             self._draw_context()
             before = self.label
