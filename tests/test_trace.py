@@ -96,12 +96,32 @@ def test_values_lie_where_the_notes_say(traced):
 
 
 def test_what_is_missing_is_padded_with_zeros(traced):
-    tensors = traced.tensors()
-    for name, count in (
-        ("proposals", len(traced.proposals)),
-        ("detections", len(traced.detections)),
-        ("masks", len(traced.detections)),
+    fewer = propose(
+        traced.objectness,
+        traced.rpn_deltas,
+        traced.anchors,
+        traced.image_size,
+        score_threshold=float(traced.proposals.scores[20]),
+    )
+    few = traced.with_proposals(fewer)
+    classified = few.classification
+    few = few.with_detections(
+        detect(
+            fewer,
+            classified.probs,
+            classified.deltas,
+            few.image_size,
+            score_threshold=0.01,
+            best_class_only=True,
+        )
+    )
+    tensors = few.tensors()
+    for name, count, total in (
+        ("proposals", len(few.proposals), 1000),
+        ("detections", len(few.detections), 100),
+        ("masks", len(few.detections), 100),
     ):
+        assert 0 < count < total == tensors[name].shape[1]
         assert tensors[name][0, :count].flatten(1).any(dim=1).all()
         assert not tensors[name][0, count:].any()
 
