@@ -142,7 +142,7 @@ def test_matching_65472_anchors_with_fifty_objects(times_as_fast, random_boxes):
 
 
 def test_letterbox(times_as_fast):
-    """About as fast as torchvision's own resize and pad."""
+    """At most half as long again as torchvision's own resize and pad."""
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 1500, 2000), generator=generator, dtype=torch.uint8)
 
@@ -151,4 +151,4 @@ def test_letterbox(times_as_fast):
 
     difference = letterbox(image, SIZE).image.int() - peer().int()
     assert difference.abs().max() <= 1
-    assert times_as_fast(lambda: letterbox(image, SIZE), peer, 15) >= 0.8
+    assert times_as_fast(lambda: letterbox(image, SIZE), peer, 15) >= 2 / 3
