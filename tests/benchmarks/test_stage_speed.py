@@ -142,13 +142,14 @@ def test_matching_65472_anchors_with_fifty_objects(times_as_fast, random_boxes):
 
 
 def test_letterbox(times_as_fast):
-    """At most half as long again as torchvision's own resize and pad."""
+    """As fast as torchvision's own resize and pad, on a photo as `read_image` gives it."""
     generator = torch.Generator().manual_seed(0)
-    image = torch.randint(0, 256, (3, 1500, 2000), generator=generator, dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (1500, 2000, 3), generator=generator, dtype=torch.uint8)
+    image = pixels.permute(2, 0, 1)
 
     def peer():
         return TF.pad(TF.resize(image, [768, 1024]), [0, 128, 0, 128])
 
     difference = letterbox(image, SIZE).image.int() - peer().int()
     assert difference.abs().max() <= 1
-    assert times_as_fast(lambda: letterbox(image, SIZE), peer, 15) >= 2 / 3
+    assert times_as_fast(lambda: letterbox(image, SIZE), peer, 25) >= 0.9
