@@ -1,6 +1,7 @@
 """How the tutor answers: whatever a learner writes, in words, in time, and without harm."""
 
 import _thread
+import contextlib
 import threading
 import time
 
@@ -179,12 +180,20 @@ def test_an_endless_loop_is_stopped_in_any_thread_and_leaves_no_exception_behind
     assert answers[1].right
 
 
-def test_an_endless_loop_leaves_no_thread_behind():
-    before = threading.active_count()
+@contextlib.contextmanager
+def no_thread_left_behind():
+    """Whatever starts in here has ended: a loop left running slows down all that comes after."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=2)
+        assert not thread.is_alive()
 
-    check(endless, "iou")
 
-    assert threading.active_count() <= before
+@pytest.mark.parametrize("function", [endless, endless_and_stubborn, endless_and_talking])
+def test_an_endless_loop_leaves_no_thread_behind(function):
+    with no_thread_left_behind():
+        check(function, "iou")
 
 
 def test_a_long_call_into_c_is_not_waited_for():
@@ -221,7 +230,7 @@ def test_interrupting_the_kernel_interrupts():
         while True:
             pass
 
-    with pytest.raises(KeyboardInterrupt):
+    with no_thread_left_behind(), pytest.raises(KeyboardInterrupt):
         check(iou)
 
 

@@ -109,8 +109,8 @@ def attempt(function: Callable[..., Any], inputs: Inputs, seconds: float) -> Att
 
     thread = threading.Thread(target=run, daemon=True)
     with contextlib.redirect_stdout(printed):
-        thread.start()
         try:
+            thread.start()  # in here, for an interruption may come while it starts
             in_time = done.wait(seconds)
         finally:
             _stop(thread, done)
