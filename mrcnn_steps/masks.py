@@ -114,7 +114,9 @@ def class_probs(
             f"class_probs: expected {count} labels below {classes}, found {labels.tolist()}"
         )
     rows = torch.arange(count, device=labels.device)
-    return mask_logits[rows, labels].sigmoid()
+    # All classes first, as torchvision does: the last few values of a tensor take another path
+    # through the processor, so the sigmoid of a selection may differ in the last bit.
+    return mask_logits.sigmoid()[rows, labels]
 
 
 def paste(

@@ -54,7 +54,9 @@ def place(notebook, expression: str) -> dict[str, float]:
     """Where the center of a box lies on the first stage on the page, in CSS pixels."""
     x1, y1, x2, y2 = notebook.python(f"[float(v) for v in {expression}]")
     width, height = notebook.python("e.canvas.photo.shape[1::-1]")
-    box = notebook.page.locator(".mrv-stage:visible").first.bounding_box()
+    stage = notebook.page.locator(".mrv-stage:visible").first
+    stage.wait_for()  # an explorer that was opened just now may not be on the page yet
+    box = stage.bounding_box()
     return {
         "x": (x1 + x2) / 2 / width * box["width"],
         "y": (y1 + y2) / 2 / height * box["height"],
