@@ -11,6 +11,7 @@ from torchvision.ops import box_iou, clip_boxes_to_image
 from mrcnn_steps.anchors import pyramid
 from mrcnn_steps.boxes import decode
 from mrcnn_steps.model.network import GlobalRegionProposalNetwork
+from mrcnn_steps.overlaps import Overlaps
 from mrcnn_steps.proposals import propose
 
 SIZE = (480, 640)
@@ -116,6 +117,9 @@ def test_over_all_levels_at_once_as_the_bundled_network_does(pre, steps):
     found = propose(objectness, deltas, anchors, SIZE, pre_nms_top_n=pre)
     assert torch.equal(found.boxes, boxes)
     assert torch.equal(found.scores, scores)
+    overlaps = Overlaps(found.clipped, found.top_scores)
+    again = propose(objectness, deltas, anchors, SIZE, pre_nms_top_n=pre, overlaps=overlaps)
+    assert torch.equal(again.nms_rows, found.nms_rows)
 
 
 @pytest.mark.parametrize("name", ["numeric1", "numeric2"])
@@ -339,6 +343,21 @@ def test_shapes_that_do_not_fit_are_refused(refused):
     ]:
         with pytest.raises(refused):
             propose(objectness, deltas, anchors, SIZE)
+
+
+@pytest.mark.parametrize(("level_sizes", "top"), [([3], 3), (None, 2)])
+def test_overlaps_of_other_candidates_are_refused(level_sizes, top):
+    overlaps = Overlaps(torch.ones(3, 4), torch.zeros(3))
+    with pytest.raises(ValueError, match=f"overlaps: expected those of {top} candidates without"):
+        propose(
+            torch.zeros(3),
+            torch.zeros(3, 4),
+            torch.ones(3, 4),
+            SIZE,
+            level_sizes,
+            pre_nms_top_n=top,
+            overlaps=overlaps,
+        )
 
 
 @pytest.mark.parametrize("level_sizes", [[1, 1], [], [4]])

@@ -13,6 +13,7 @@ import torch
 import traitlets as t
 from torchvision.ops import box_iou
 
+from mrcnn_steps.overlaps import Overlaps
 from mrcnn_steps.proposals import Proposals, propose
 from mrcnn_steps.trace import proposal_settings
 from widgets.canvas import (
@@ -120,6 +121,8 @@ class ProposalExplorer(Explorer):
         photo = self.trace.letterbox.image
         super().__init__(Canvas(photo, title=title("Proposals", photo)), **{**own, **settings})
         self._steps = Readout("Left after each step", lines=7)
+        self.proposals: Proposals
+        self._overlaps: Overlaps | None = None
         self._followed = -1
         self._shown_suppressor: int | None = None
         self._one = Readout("Box under the pointer", lines=9)
@@ -177,7 +180,12 @@ class ProposalExplorer(Explorer):
         return None if pick is None or pick[0] != "candidates" else int(self.drawn[pick[1]])
 
     def _propose(self, change: Any = None) -> None:
-        trace = self.trace
+        trace, per_level = self.trace, self._fixed["level_sizes"] is not None
+        other_candidates = change is None or change["name"] == "pre_nms_top_n"
+        if other_candidates:
+            self._overlaps = None
+        elif self._overlaps is None and not per_level:  # NMS of one level at a time is quick
+            self._overlaps = Overlaps(self.proposals.clipped, self.proposals.top_scores)
         self.proposals = propose(
             trace.objectness,
             trace.rpn_deltas,
@@ -187,9 +195,10 @@ class ProposalExplorer(Explorer):
             post_nms_top_n=self.post_nms_top_n,
             nms_threshold=self.nms_threshold,
             min_size=self.min_size,
+            overlaps=self._overlaps,
             **self._fixed,
         )
-        if change is None or change["name"] == "pre_nms_top_n":
+        if other_candidates:
             self._overlap_objects()
         self._count()
 

@@ -40,6 +40,8 @@ def test_at_first_everything_is_as_in_the_trace(explorer, tiny_trace):
     "settings",
     [
         {"nms_threshold": 0.3},
+        {"nms_threshold": 0.85},
+        {"nms_threshold": 0.05},
         {"pre_nms_top_n": 500, "min_size": 40.0},
         {"post_nms_top_n": 17},
         {"min_size": 256.0, "nms_threshold": 0.0},
