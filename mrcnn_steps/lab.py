@@ -168,7 +168,9 @@ def lab_command(args: argparse.Namespace) -> list[str]:
     named = {"--no-browser": args.no_browser, "--allow-root": args.allow_root}
     flags = [flag for flag, given in named.items() if given]
     port = [] if args.port is None else [f"--port={args.port}"]
-    return [sys.executable, "-m", "jupyterlab", FIRST_LESSON, *flags, *port]
+    # Given the file instead, JupyterLab would print an address that leads past the lesson.
+    first = f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}"
+    return [sys.executable, "-m", "jupyterlab", first, *flags, *port]
 
 
 def report(copied: Copied, folder: Path) -> str:

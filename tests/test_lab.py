@@ -134,7 +134,8 @@ def test_becomes_jupyterlab_on_the_first_lesson(tmp_path, monkeypatch):
     [(folder, path, words)] = started
     assert folder == str(tmp_path / "mrcnn-lessons")
     assert path == sys.executable
-    assert words[1:] == ["-m", "jupyterlab", lab.FIRST_LESSON, "--no-browser", "--port=9000"]
+    lesson = f"--LabApp.default_url=/lab/tree/{lab.FIRST_LESSON}"
+    assert words[1:] == ["-m", "jupyterlab", lesson, "--no-browser", "--port=9000"]
 
 
 def test_tells_the_learner_what_became_of_changed_lessons(tmp_path):
