@@ -404,18 +404,16 @@ def figure_positive_anchors(trace: Trace) -> Picture:
     rows = targets.positive_index
     forced = int(targets.match.forced[rows].sum())
     before = int((targets.match.labels == 1).sum())
-    figure, ax = on_input(
+    return _anchors_on_objects(
         trace,
+        truth.masks,
+        rows,
         f"{plural(len(rows), 'positive anchor')} for {plural(len(truth.boxes), 'object')}",
         f"{len(rows) - forced:,} overlap an object with an IoU of at least "
         f"{trace.model.rpn.proposal_matcher.high_threshold:g}; {forced:,} only more than any other "
         f"anchor does. Sampled from {before:,}.",
-        trace.anchors.boxes[rows],
-        (POSITIVE, Swatch("mask of an object", ORANGE)),
+        POSITIVE,
     )
-    masks(ax, truth.masks, [ORANGE] * len(truth.masks), 0.2)
-    boxes(ax, trace.anchors.boxes[rows], POSITIVE.color, POSITIVE.dash)
-    return figure
 
 
 def figure_negative_anchors(trace: Trace) -> Picture:
@@ -433,17 +431,16 @@ def figure_negative_anchors(trace: Trace) -> Picture:
     targets = truth.rpn_targets
     rows = (targets.labels == -1).nonzero().flatten()
     before = int((targets.match.labels == -1).sum())
-    figure, ax = on_input(
+    return _anchors_on_objects(
         trace,
+        truth.masks,
+        rows,
         plural(len(rows), "negative anchor"),
         f"Every IoU with an object is below {trace.model.rpn.proposal_matcher.low_threshold:g}. "
         f"Sampled from {before:,}.",
-        trace.anchors.boxes[rows],
-        (NEGATIVE, Swatch("mask of an object", ORANGE)),
+        NEGATIVE,
+        width=1.3,
     )
-    masks(ax, truth.masks, [ORANGE] * len(truth.masks), 0.2)
-    boxes(ax, trace.anchors.boxes[rows], NEGATIVE.color, NEGATIVE.dash, 1.3)
-    return figure
 
 
 def figure_neutral_anchors(trace: Trace, limit: int = 100) -> Picture:
@@ -465,17 +462,34 @@ def figure_neutral_anchors(trace: Trace, limit: int = 100) -> Picture:
     order = torch.randperm(len(between), generator=torch.Generator().manual_seed(0))
     shown = between[order[:limit].to(between.device)]
     matcher = trace.model.rpn.proposal_matcher
-    figure, ax = on_input(
+    return _anchors_on_objects(
         trace,
+        truth.masks,
+        shown,
         f"{plural(count, 'neutral anchor')}, {len(shown):,} shown",
         f"{len(between):,} are neither: IoU from {matcher.low_threshold:g} to "
         f"{matcher.high_threshold:g}, or on a crowd (these are shown). {count - len(between):,} "
         "are positives and negatives that the sampling left out.",
-        trace.anchors.boxes[shown],
-        (NEUTRAL, Swatch("mask of an object", ORANGE)),
+        NEUTRAL,
+        width=1.4,
     )
-    masks(ax, truth.masks, [ORANGE] * len(truth.masks), 0.2)
-    boxes(ax, trace.anchors.boxes[shown], NEUTRAL.color, NEUTRAL.dash, 1.4)
+
+
+def _anchors_on_objects(
+    trace: Trace,
+    objects: Tensor,
+    rows: Tensor,
+    title: str,
+    subtitle: str,
+    how: Swatch,
+    width: float = 1.6,
+) -> Picture:
+    """Anchors over the masks of the objects, in pixels of the network's input."""
+    shown = trace.anchors.boxes[rows]
+    legend = (how, Swatch("mask of an object", ORANGE))
+    figure, ax = on_input(trace, title, subtitle, shown, legend)
+    masks(ax, objects, [ORANGE] * len(objects), 0.2)
+    boxes(ax, shown, how.color, how.dash, width)
     return figure
 
 
