@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from mrcnn_steps.cli import main
-from mrcnn_steps.model import load_model, train
+from mrcnn_steps.model import load_model, losses, single_stage, train
 from mrcnn_steps.model.checkpoint import read
 from mrcnn_steps.model.log import Log
 from mrcnn_steps.model.schedule import Average, learning_rate_factor
@@ -27,6 +27,8 @@ from mrcnn_steps.model.training_set import BatchStream, repeat_factors
 SMALL = shlex.split(
     "--image-size 128 --batch-size 2 --workers 0 --warmup 2 --device cpu --iterations 5"
 )
+
+SSDLITE = ("--model", "ssdlite320_mobilenet_v3_large", "--image-size", "320")
 
 
 def write_data(folder: Path, photos: int = 6) -> tuple[Path, Path]:
@@ -141,12 +143,13 @@ def test_processes_share_a_batch() -> None:
 # --- runs -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("more", [(), SSDLITE], ids=["tiny", "SSDLite"])
 def test_resume_equals_an_uninterrupted_run_to_the_last_bit(
-    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:
     """Ctrl-C during the third of five steps, which is finished; then --resume."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert train.run(arguments(data, whole)) == 0
+    assert train.run(arguments(data, whole, *more)) == 0
 
     add = Log.add
 
@@ -157,10 +160,10 @@ def test_resume_equals_an_uninterrupted_run_to_the_last_bit(
 
     with monkeypatch.context() as patch:
         patch.setattr(Log, "add", press_ctrl_c)
-        assert train.run(arguments(data, parts)) == 130
+        assert train.run(arguments(data, parts, *more)) == 130
     assert read(parts / "last.pth")[1]["step"] == 3
     assert load_model(parts / "model.safetensors").class_names == ("background", "square", "disk")
-    assert train.run(arguments(data, parts, "--resume")) == 0
+    assert train.run(arguments(data, parts, *more, "--resume")) == 0
 
     first, second = (read(run / "last.pth")[1] for run in (whole, parts))
     assert first["step"] == second["step"] == 5
@@ -180,20 +183,25 @@ def test_resume_refuses_other_settings(data: tuple[Path, Path], tmp_path: Path) 
         train.run(arguments(data, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("more", "function"),
+    [((), losses.classification_loss), (SSDLITE, single_stage.join_with_background)],
+    ids=["tiny", "SSDLite"],
+)
 def test_a_loss_that_is_not_finite_stops_with_the_image_ids(
     data: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    more: tuple[str, ...],
+    function: Callable[..., torch.Tensor],
 ) -> None:
-    from mrcnn_steps.model import losses
-
-    real = losses.classification_loss
-    monkeypatch.setattr(losses, "classification_loss", lambda *a: real(*a) * torch.nan)
+    module = sys.modules[function.__module__]
+    monkeypatch.setattr(module, function.__name__, lambda *a: function(*a) * torch.nan)
     with pytest.raises(train.NonFiniteLossError, match=r"image ids: 10\d, 10\d") as caught:
-        train.run(arguments(data, tmp_path / "called"))
+        train.run(arguments(data, tmp_path / "called", *more))
     assert "step 0" in str(caught.value)
-    assert main(command(data, tmp_path / "typed")) == 2
+    assert main(command(data, tmp_path / "typed", *more)) == 2
     assert re.search(r"mrcnn-steps: step 0: .*image ids: 10\d, 10\d", capsys.readouterr().err)
 
 
@@ -332,11 +340,11 @@ def test_a_run_starts_from_weights_of_other_classes(
 
 
 @pytest.mark.parametrize(
-    ("name", "losses"),
+    ("name", "count"),
     [("maskrcnn_resnet50_fpn", 5), ("fasterrcnn_mobilenet_v3_large_320_fpn", 4)],
 )
 def test_torchvision_models_are_trained_by_name(
-    data: tuple[Path, Path], tmp_path: Path, name: str, losses: int
+    data: tuple[Path, Path], tmp_path: Path, name: str, count: int
 ) -> None:
     start = fresh_run(data, "--model", name).model.state_dict()
     assert main(command(data, tmp_path, "--model", name, "--iterations", "1")) == 0
@@ -345,15 +353,72 @@ def test_torchvision_models_are_trained_by_name(
         keys = [key for key in start if key.startswith(part) and key.endswith("weight")]
         assert any(not torch.equal(start[key], after[key]) for key in keys), part
     loaded = load_model(tmp_path / "model.safetensors")
-    assert type(loaded).__name__ == ("MaskRCNN" if losses == 5 else "FasterRCNN")
+    assert type(loaded).__name__ == ("MaskRCNN" if count == 5 else "FasterRCNN")
     assert loaded.class_names == ("background", "square", "disk")
 
 
-def test_only_networks_with_proposals_are_trained(
+def test_a_detector_without_proposals_is_trained_and_evaluated(
     data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(command(data, tmp_path, "--model", "ssdlite320_mobilenet_v3_large")) == 2
-    assert "has no RPN; expected a Faster or Mask R-CNN" in capsys.readouterr().err
+    """SSDLite, on the only canvas that it has."""
+    words = command(data, tmp_path, "--iterations", "2", *SSDLITE[:2])
+    place = words.index("--image-size")
+    del words[place : place + 2]
+    assert main([*words, "--val-annotations", str(data[1])]) == 0
+    assert read(tmp_path / "last.pth")[1]["image_size"] == 320
+    with open(tmp_path / "log.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert [name for name in row if name.startswith("loss_")] == [
+        *("loss_bbox_regression", "loss_classification")
+    ]
+    assert all(0 < float(row[name]) < 1000 for name in row)
+    assert Image.open(tmp_path / "loss.png").size[0] > 500
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert set(metrics) == {"step", "seconds", "box", "photos", "objects"}
+    capsys.readouterr()
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert type(loaded).__name__ == "SSD"
+    assert loaded.class_names == ("background", "square", "disk")
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("retinanet_resnet50_fpn", 128), ("fcos_resnet50_fpn", 128), ("ssd300_vgg16", 300)],
+)
+def test_a_step_of_a_detector_without_proposals(
+    data: tuple[Path, Path], name: str, size: int
+) -> None:
+    settings = ("--model", name, "--image-size", str(size), "--lr", "0.01")
+    args = arguments(data, Path("unused"), *settings)
+    training, cpu = train.open_data(args)[0], torch.device("cpu")
+    run = train.start(args, training, cpu)
+    run.optimizer.param_groups[0]["lr"] = 0.01
+    batch = next(train.load_batches(args, training, 0, cpu, 0, 1))
+    before = {key: value.clone() for key, value in run.model.state_dict().items()}
+    values = train.training_step(run, losses.Losses(run.model), batch, torch.Generator(), cpu)
+    assert all(value > 0 for value in values.values())
+    assert {"loss_classification", "loss_bbox_regression", "gradient"} <= values.keys()
+    after = run.model.state_dict()
+    assert after.keys() == before.keys()
+    for part in ("backbone", "head.classification_head", "head.regression_head"):
+        keys = [key for key in before if key.startswith(part) and key.endswith("weight")]
+        assert any(not torch.equal(before[key], after[key]) for key in keys), part
+
+
+def test_the_pretrained_part_learns_slower(data: tuple[Path, Path]) -> None:
+    for settings in ((), SSDLITE):
+        groups = fresh_run(data, *settings, "--lr", "1", "--backbone-lr", "0.25").optimizer
+        rates = {group["base_lr"] for group in groups.param_groups}
+        assert rates == {1, 0.25}
+
+
+def test_keypoints_cannot_be_trained_on_instances(
+    data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(data, tmp_path, "--model", "keypointrcnn_resnet50_fpn")) == 2
+    message = capsys.readouterr().err
+    assert "--model: invalid choice: 'keypointrcnn_resnet50_fpn'" in message
+    assert "fcos_resnet50_fpn" in message
 
 
 def test_log_and_curve(data: tuple[Path, Path], tmp_path: Path) -> None:
@@ -486,6 +551,20 @@ def test_numbers_that_allow_no_step(
     data: tuple[Path, Path], option: str, refused_with: Callable
 ) -> None:
     assert f"{option}: found 0, expected at least 1" in refused_with(data, option, "0")
+
+
+def test_settings_that_a_model_does_not_have(
+    data: tuple[Path, Path], refused_with: Callable
+) -> None:
+    message = refused_with(data, *SSDLITE, "--rois", "64")
+    assert "--rois, --roi-sampling: --model ssdlite320_mobilenet_v3_large has no RoI" in message
+    assert "has no RoI heads" in refused_with(data, *SSDLITE, "--roi-sampling", "1")
+    message = refused_with(data, *SSDLITE[:2])
+    assert "--image-size: found 128, expected 320, the only size of ssdlite320" in message
+    message = refused_with(data, *SSDLITE, "--batch-size", "1")
+    assert "--batch-size: found 1, expected at least 2, two photos for each process" in message
+    assert "no ImageNet weights" in refused_with(data, *SSDLITE, "--pretrained-backbone")
+    assert "no ImageNet weights" in refused_with(data, *SSDLITE, "--backbone-weights", "a.pth")
 
 
 def test_fewer_photos_in_a_batch_than_processes(

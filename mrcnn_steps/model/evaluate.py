@@ -1,5 +1,7 @@
 """Evaluation: COCO's average precision of boxes and masks, and the recall of the RPN.
 
+Figures that a model has no parts for are left out.
+
     mrcnn-steps evaluate --images DIR --annotations FILE [--model tiny|coco|PATH] [--out FILE]
 
 Under `torchrun` every process takes a share of the photos; the numbers stay the same.
@@ -17,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
@@ -41,8 +42,8 @@ def evaluate(
     Photos with `labelled_category_ids` are measured on these classes only.
 
     Args:
-        model: A torchvision R-CNN in eval mode, with the attribute `class_names`; its classes
-            are matched with the data set's by name.
+        model: A torchvision detection model in eval mode, with the attribute `class_names`; its
+            classes are matched with the data set's by name.
         folder: The photos and their annotations.
         device: Where the model is.
         progress: Show a bar.
@@ -58,19 +59,20 @@ def evaluate(
         raise ValueError(f"{folder.annotations}: found no photos to evaluate on")
     rank, world = place_in_group()
     shard = range(rank, len(folder), world)
-    found: list[tuple[int, list[Record], list[Tensor]]] = []
+    masks = hasattr(model, "roi_heads") and model.roi_heads.has_mask()
+    found: list[tuple[int, list[Record], list[Tensor], int]] = []
     for index in tqdm(shard, desc="evaluate", disable=not progress or rank > 0, leave=False):
-        detections, recalls = measure(model, folder, index, device, category_of)
-        found.append((index, detections, recalls))
+        found.append((index, *measure(model, folder, index, device, category_of)))
     if world > 1:
         shares: list[Any] = [None] * world
         distributed.all_gather_object(shares, found)
         found = sorted((each for share in shares for each in share), key=lambda each: each[0])
     if rank > 0:
         return None
-    detections = [record for _, records, _ in found for record in records]
-    best = [torch.cat(parts) for parts in zip(*(recalls for *_, recalls in found), strict=True)]
-    return summarize(folder, detections, best, model.roi_heads.has_mask())
+    detections = [record for _, records, *_ in found for record in records]
+    best = [torch.cat(parts) for parts in zip(*(each[2] for each in found), strict=True)]
+    objects = sum(count for *_, count in found)
+    return summarize(folder, detections, best, objects, masks)
 
 
 def place_in_group() -> tuple[int, int]:
@@ -99,12 +101,13 @@ def measure(
     index: int,
     device: torch.device,
     category_of: dict[int, int],
-) -> tuple[list[Record], list[Tensor]]:
+) -> tuple[list[Record], list[Tensor], int]:
     """Run the model on a photo.
 
     Returns:
-        Its detections as COCO results, and for each number of proposals in `PROPOSALS` the best
-        IoU of any proposal with each object that is not a crowd.
+        Its detections as COCO results; for each number of proposals in `PROPOSALS` the best IoU
+        of any proposal with each object that is not a crowd (an empty list without an RPN); the
+        number of these objects.
     """
     sample = folder[index]
     photo_size = (sample.image.shape[1], sample.image.shape[2])
@@ -115,21 +118,24 @@ def measure(
         mapped = model.transform.postprocess(boxes, inputs[0].image_sizes, [photo_size])
         proposals.append(mapped[0]["boxes"].cpu())
 
-    hook = model.rpn.register_forward_hook(keep)
+    hooks = [model.rpn.register_forward_hook(keep)] if hasattr(model, "rpn") else []
     try:
         prediction = model([sample.image.to(device).float() / 255])[0]
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     objects = sample.boxes[~sample.crowd]
     best = [
-        box_iou(proposals[0][:count], objects).amax(dim=0)
-        if len(objects) and len(proposals[0])
+        box_iou(boxes[:count], objects).amax(dim=0)
+        if len(objects) and len(boxes)
         else torch.zeros(len(objects))
+        for boxes in proposals
         for count in PROPOSALS
     ]
     labeled = folder.labelled_labels(index)
     known = None if labeled is None else {folder.category_ids[label - 1] for label in labeled}
-    return coco_results(prediction, folder.image_ids[index], category_of, known), best
+    found = coco_results(prediction, folder.image_ids[index], category_of, known)
+    return found, best, len(objects)
 
 
 def coco_results(
@@ -168,33 +174,35 @@ def coco_results(
 
 
 def summarize(
-    folder: CocoFolder, detections: list[Record], best: list[Tensor], masks: bool
+    folder: CocoFolder, detections: list[Record], best: list[Tensor], objects: int, masks: bool
 ) -> Record:
     """Compute the metrics.
 
     Args:
         folder: The data set.
         detections: COCO results.
-        best: For each number in `PROPOSALS`, the best IoU with each object.
+        best: For each number in `PROPOSALS`, the best IoU with each object; empty without an RPN.
+        objects: How many there are, without crowds.
         masks: Whether the model predicts masks.
 
     Returns:
         `box` and, with masks, `mask`, each with `AP` (mean over IoU 0.50 … 0.95), `AP50`, `AP75`,
-        `small`, `medium`, `large` and `classes` (name → `AP`, `AP50`, `objects`); `rpn`, with
-        `recall50@N` and `recall@N` (mean over IoU 0.50 … 0.95) for N = 100 and 1000 proposals;
-        `photos`, `objects`. In percent; nothing where there is nothing to find.
+        `small`, `medium`, `large` and `classes` (name → `AP`, `AP50`, `objects`);
+        with an RPN, `rpn`: `recall50@N` and `recall@N` (mean over IoU 0.50 … 0.95) for N = 100 and
+        1000 proposals; `photos`, `objects`. In percent; nothing where there is nothing to find.
     """
     kinds = {"box": "bbox", "mask": "segm"} if masks else {"box": "bbox"}
     truth = ground_truth(folder)
     metrics: Record = {
         name: average_precision(folder, truth, detections, kind) for name, kind in kinds.items()
     }
-    metrics["rpn"] = {}
-    for count, iou in zip(PROPOSALS, best, strict=True):
-        reached = (iou[:, None] >= IOU_THRESHOLDS).float()
-        metrics["rpn"][f"recall50@{count}"] = percent(reached[:, 0].mean().item())
-        metrics["rpn"][f"recall@{count}"] = percent(reached.mean().item())
-    return metrics | {"photos": len(folder), "objects": len(best[0])}
+    if best:
+        metrics["rpn"] = {}
+        for count, iou in zip(PROPOSALS, best, strict=True):
+            reached = (iou[:, None] >= IOU_THRESHOLDS).float()
+            metrics["rpn"][f"recall50@{count}"] = percent(reached[:, 0].mean().item())
+            metrics["rpn"][f"recall@{count}"] = percent(reached.mean().item())
+    return metrics | {"photos": len(folder), "objects": objects}
 
 
 def percent(value: float) -> float | None:
@@ -281,8 +289,12 @@ def table(metrics: Record) -> str:
         if classes[name]["objects"]:
             values = [metrics[k]["classes"][name][ap] for k in kinds for ap in ("AP", "AP50")]
             lines.append(line(name, classes[name]["objects"], values))
-    for name, value in metrics["rpn"].items():
+    if "mask" not in metrics:
+        lines.append("no mask AP: the model predicts no masks")
+    for name, value in metrics.get("rpn", {}).items():
         lines.append(f"RPN {name:<22}{cell(value)}")
+    if "rpn" not in metrics:
+        lines.append("no RPN recall: the model has no RPN")
     return "\n".join(lines)
 
 
@@ -315,8 +327,6 @@ def run(args: argparse.Namespace) -> int:
         if args.out is not None and not args.out.parent.is_dir():
             raise FileNotFoundError(f"{args.out.parent}: no such folder to write {args.out.name}")
         model = load(args.model)
-        if not isinstance(model, GeneralizedRCNN):
-            raise ValueError(f"--model {args.model}: has no RPN; expected a Faster or Mask R-CNN")
         metrics = evaluate(model.to(device), folder, device)
     if metrics is not None:
         print(table(metrics))

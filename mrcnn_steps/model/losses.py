@@ -1,9 +1,10 @@
-"""The five losses of a batch, for any torchvision R-CNN.
+"""The losses of a batch: the five of Mask R-CNN, for any torchvision R-CNN.
 
 The modules and settings are the model's own; only the bookkeeping between them is done here, for
 the whole batch at once, so that crowds and classes that nobody labeled can be left out
 (`mrcnn_steps.model.targets`). With everything labeled and the same rows chosen, the losses are
-torchvision's.
+torchvision's. Detectors without proposals have their own losses
+(`mrcnn_steps.model.single_stage`).
 """
 
 import torch
@@ -17,6 +18,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_p
 from torchvision.ops import batched_nms, clip_boxes_to_image, nms
 
 from mrcnn_steps.model.network import GlobalRegionProposalNetwork
+from mrcnn_steps.model.single_stage import prepare, single_stage_losses
 from mrcnn_steps.model.targets import (
     Chosen,
     Matches,
@@ -35,17 +37,21 @@ class Losses(nn.Module):
     """A model together with its losses: what `DistributedDataParallel` wraps.
 
     Args:
-        model: Any torchvision R-CNN.
+        model: Any torchvision detection model but Keypoint R-CNN.
     """
 
-    def __init__(self, model: GeneralizedRCNN):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
+        if not isinstance(model, GeneralizedRCNN):
+            prepare(model)
 
     def forward(
         self, images: UInt8[Tensor, "B 3 S S"], targets: Targets, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        return detection_losses(self.model, images, targets, generator)
+        if isinstance(self.model, GeneralizedRCNN):
+            return detection_losses(self.model, images, targets, generator)
+        return single_stage_losses(self.model, images, targets)
 
 
 def detection_losses(

