@@ -150,6 +150,10 @@ class Trace:
         with torch.no_grad():
             classification = _classify(self.model, self.features, proposals.boxes, self.image_size)
         changed = replace(self, proposals=proposals, classification=classification)
+        truth = self.ground_truth
+        if truth is not None:
+            targets = _roi_targets(changed, truth.boxes, truth.masks)
+            changed = replace(changed, ground_truth=replace(truth, **targets))
         return changed.with_detections(
             detect(
                 proposals,
@@ -422,6 +426,30 @@ def _anchors(model: FasterRCNN, images: ImageList, maps: list[Tensor]) -> Anchor
     return Anchors(generator(images, maps)[0], tuple(grids))
 
 
+def roi_scales(
+    roi_pool: MultiScaleRoIAlign, features: dict[str, Tensor], image_size: tuple[int, int]
+) -> list[float]:
+    """Read how much coarser than the input each feature map is that RoIs are pooled from.
+
+    Args:
+        roi_pool: a model's own.
+        features: the backbone's maps by name, [1, channels, rows, columns] each.
+        image_size: `(height, width)` of the input without padding.
+
+    Returns:
+        Feature pixels per input pixel of each map, the finest first.
+    """
+    # torchvision fixes the scales on the first photo a model sees.
+    return roi_pool.scales or [
+        2.0 ** round(math.log2(feature.shape[-2] / image_size[0]))
+        for feature in _pooled_maps(roi_pool, features)
+    ]
+
+
+def _pooled_maps(roi_pool: MultiScaleRoIAlign, features: dict[str, Tensor]) -> list[Tensor]:
+    return [feature for name, feature in features.items() if name in roi_pool.featmap_names]
+
+
 def _pool(
     roi_pool: MultiScaleRoIAlign,
     features: dict[str, Tensor],
@@ -429,11 +457,8 @@ def _pool(
     image_size: tuple[int, int],
 ) -> tuple[Tensor, Tensor]:
     """RoIAlign with a model's own settings, and the level of each RoI."""
-    maps = [feature for name, feature in features.items() if name in roi_pool.featmap_names]
-    # torchvision fixes the scales on the first photo a model sees.
-    scales = roi_pool.scales or [
-        2.0 ** round(math.log2(feature.shape[-2] / image_size[0])) for feature in maps
-    ]
+    maps = _pooled_maps(roi_pool, features)
+    scales = roi_scales(roi_pool, features, image_size)
     levels = assign_levels(
         boxes,
         first_level=round(-math.log2(scales[0])),
@@ -560,14 +585,6 @@ def _ground_truth(
         generator=generator,
     )
     masks = kept["masks"].bool()
-    proposals, targets_of = _positive_proposals(traced, kept["boxes"])
-    if traced.mask_logits is None:
-        targets = photo.new_zeros((0, 0, 0))
-        proposals, targets_of = proposals[:0], targets_of[:0]
-    else:
-        rois = traced.proposals.boxes[proposals]
-        side = traced.mask_logits.shape[-1]
-        targets = mask_targets(masks, kept["boxes"], rois, targets_of, side)
     return GroundTruth(
         objects=objects.to(device),
         boxes=kept["boxes"],
@@ -576,10 +593,24 @@ def _ground_truth(
         crowd_boxes=crowds["boxes"],
         mini_masks=round_trip(masks),
         rpn_targets=rpn_targets,
-        positive_proposals=proposals,
-        positive_objects=targets_of,
-        mask_targets=targets,
+        **_roi_targets(traced, kept["boxes"], masks),
     )
+
+
+def _roi_targets(traced: Trace, gt_boxes: Tensor, gt_masks: Tensor) -> dict[str, Tensor]:
+    """The part of the ground truth that depends on the proposals."""
+    proposals, objects = _positive_proposals(traced, gt_boxes)
+    if traced.mask_logits is None:
+        proposals, objects = proposals[:0], objects[:0]
+        targets = gt_boxes.new_zeros((0, 0, 0))
+    else:
+        rois = traced.proposals.boxes[proposals]
+        targets = mask_targets(gt_masks, gt_boxes, rois, objects, traced.mask_logits.shape[-1])
+    return {
+        "positive_proposals": proposals,
+        "positive_objects": objects,
+        "mask_targets": targets,
+    }
 
 
 def _transformed(

@@ -1,5 +1,7 @@
 """The trace: everything a model computed, under the names and in the shapes of the notes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
@@ -274,6 +276,31 @@ def test_the_second_stage_runs_again_on_other_proposals(traced):
     same = traced.with_proposals(traced.proposals)
     for name, value in traced.result.items():
         assert torch.equal(same.result[name], value)
+
+
+def test_the_mask_targets_of_other_proposals_are_their_own(model, found):
+    traced = trace(model, found)
+    far = traced.proposals.boxes[:, 0].argsort(descending=True)
+    others = replace(traced.proposals, rows=traced.proposals.rows[far[:400]])
+    truth = traced.with_proposals(others).ground_truth
+    iou = box_iou(others.boxes, traced.ground_truth.boxes)
+    positive = (iou.amax(dim=1) >= 0.5).nonzero().flatten()
+    assert len(positive) > 0
+    assert torch.equal(truth.positive_proposals, positive)
+    assert not torch.equal(truth.positive_proposals, traced.ground_truth.positive_proposals)
+    assert torch.equal(truth.positive_objects, iou[positive].argmax(dim=1))
+    rois = others.boxes[positive]
+    peer = project_masks_on_boxes(truth.masks.float(), rois, truth.positive_objects, 28)
+    assert torch.equal(truth.mask_targets, peer)
+    assert truth.rpn_targets is traced.ground_truth.rpn_targets
+
+
+def test_no_proposals_have_no_mask_targets(model, found):
+    traced = trace(model, found)
+    none = traced.with_proposals(replace(traced.proposals, rows=traced.proposals.rows[:0]))
+    truth = none.ground_truth
+    assert len(truth.positive_proposals) == len(truth.positive_objects) == 0
+    assert truth.mask_targets.shape == (0, 28, 28)
 
 
 def test_the_mask_head_runs_again_on_other_detections(traced):

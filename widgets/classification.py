@@ -23,7 +23,7 @@ from torchvision.ops import box_iou, clip_boxes_to_image
 
 from mrcnn_steps.boxes import decode
 from mrcnn_steps.classification import sample_points
-from mrcnn_steps.trace import Trace, detection_settings
+from mrcnn_steps.trace import Trace, detection_settings, roi_scales
 from widgets import still
 from widgets.canvas import (
     ORANGE,
@@ -38,7 +38,16 @@ from widgets.canvas import (
     PointLayer,
 )
 from widgets.classes import MOST, class_colors, class_groups, distinct_names
-from widgets.explorer import Explorer, Readout, Source, as_boxes, as_trace, objects_layer, title
+from widgets.explorer import (
+    Explorer,
+    Readout,
+    Source,
+    as_boxes,
+    as_trace,
+    check_row,
+    objects_layer,
+    title,
+)
 
 BARS = 8
 
@@ -73,7 +82,7 @@ def look_at(trace: Trace, proposal: int, label: int) -> PickedProposal:
     box = trace.proposals.boxes[proposal]
     found = trace.classification
     level = int(found.roi_level[proposal])
-    scale = roi_scales(trace)[level]
+    scale = _scales(trace)[level]
     samples = roi_samples(trace, box, scale)
     # A head may share one delta among all classes.
     delta = found.deltas[proposal, label if found.deltas.shape[1] > 1 else 0]
@@ -144,17 +153,11 @@ class ClassificationExplorer(Explorer):
 
     @t.validate("proposal")
     def _check_proposal(self, change: Any) -> int | None:
-        count = len(self.trace.proposals)
-        if change.value is not None and not 0 <= change.value < count:
-            raise t.TraitError(f"proposal: expected 0 to {count - 1}, found {change.value}")
-        return change.value
+        return check_row(change, len(self.trace.proposals))
 
     @t.validate("label")
-    def _check_label(self, change: Any) -> int:
-        count = len(self.trace.class_names)
-        if not 0 <= change.value < count:
-            raise t.TraitError(f"label: expected 0 to {count - 1}, found {change.value}")
-        return change.value
+    def _check_label(self, change: Any) -> int | None:
+        return check_row(change, len(self.trace.class_names))
 
     @property
     def picked(self) -> PickedProposal | None:
@@ -294,20 +297,14 @@ class ClassificationExplorer(Explorer):
         return [*bars, *super()._side_pictures()]
 
 
-def roi_scales(trace: Trace) -> list[float]:
-    """Feature pixels per pixel of the network's input, of each map that RoIs are pooled from."""
-    pool = trace.model.roi_heads.box_roi_pool
-    maps = [trace.features[name] for name in pool.featmap_names if name in trace.features]
-    # torchvision fixes the scales on the first photo a model sees.
-    return pool.scales or [
-        2.0 ** round(math.log2(feature.shape[-2] / trace.image_size[0])) for feature in maps
-    ]
+def _scales(trace: Trace) -> list[float]:
+    return roi_scales(trace.model.roi_heads.box_roi_pool, trace.features, trace.image_size)
 
 
 def map_names(trace: Trace) -> list[str]:
     """What to call the maps that RoIs are pooled from: the finest is P2, as in the FPN paper."""
     return [
-        f"P{level + 2}, stride {round(1 / scale)}" for level, scale in enumerate(roi_scales(trace))
+        f"P{level + 2}, stride {round(1 / scale)}" for level, scale in enumerate(_scales(trace))
     ]
 
 
