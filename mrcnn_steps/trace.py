@@ -8,6 +8,7 @@ returns. Only this module knows the order of the stages.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -597,7 +598,7 @@ def _ground_truth(
     )
 
 
-def _roi_targets(traced: Trace, gt_boxes: Tensor, gt_masks: Tensor) -> dict[str, Tensor]:
+def _roi_targets(traced: Trace, gt_boxes: Tensor, gt_masks: Tensor) -> dict[str, Any]:
     """The part of the ground truth that depends on the proposals."""
     proposals, objects = _positive_proposals(traced, gt_boxes)
     if traced.mask_logits is None:
