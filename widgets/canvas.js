@@ -94,12 +94,13 @@ body[data-jp-theme-light="false"] .mrv, body.vscode-dark .mrv {
 .mrv .mrv-chip > span:first-of-type { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .mrv .mrv-chip:hover { box-shadow: inset 0 0 0 1px var(--mrv-soft); }
 .mrv .mrv-chip:focus-visible { border-radius: 11px; }
-.mrv svg { flex: none; filter: drop-shadow(0 0 .7px rgba(0, 0, 0, .7)); }
+.mrv svg { flex: none; --mrv-rim: var(--mrv-soft); }
 .mrv .mrv-chip .mrv-count { color: var(--mrv-soft); font-variant-numeric: tabular-nums;
-  white-space: nowrap; }
+  white-space: nowrap; text-align: right; }
 .mrv .mrv-chip[aria-pressed="false"] { background: transparent; color: var(--mrv-soft); }
 .mrv .mrv-chip[aria-pressed="false"] > span:first-of-type { text-decoration: line-through; }
-.mrv .mrv-chip[aria-pressed="false"] svg { opacity: .35; }
+.mrv .mrv-chip[aria-pressed="false"] svg, .mrv .mrv-chip.mrv-none svg { opacity: .35; }
+.mrv .mrv-chip.mrv-none { color: var(--mrv-soft); }
 .mrv .mrv-chip.mrv-all { box-shadow: none; background: none; padding: 1px 2px; font-weight: 600; }
 .mrv .mrv-set:not(:first-child) .mrv-all { margin-left: 8px; }
 .mrv .mrv-slider { display: inline-flex; align-items: center; gap: 6px; color: var(--mrv-soft); }
@@ -777,6 +778,8 @@ class Viewer {
     this.index = -1;
     this.pointer = null;
     this.fingers = new Map();
+    this.room = new Map(); // key of a chip → characters of its longest count so far
+    this.reserved = { width: 0, height: 0 }; // for the legend, at this width
     this.raster = new BoxRaster();
     this.front = { canvas: new OffscreenCanvas(1, 1), t: null, version: -1 };
     this.back = { canvas: new OffscreenCanvas(1, 1), t: null, version: -1 };
@@ -1531,6 +1534,9 @@ class Viewer {
   }
 
   updateLegend(hidden, thresholds) {
+    // Nor does what lies below move when chips come and go.
+    const width = this.legend.clientWidth;
+    if (width !== this.reserved.width) this.reserved = { width, height: 0 };
     for (const { button, layer, key, groups, count, input, output, low } of this.chips ?? []) {
       if (input) {
         const bound = thresholds[layer.name]?.[layer.threshold]?.[0] ?? low;
@@ -1539,9 +1545,18 @@ class Viewer {
         continue;
       }
       const total = groups.reduce((sum, group) => sum + layer.counts[group], 0);
-      count.textContent = layer.kind === "grid" ? layer.shape.join(" × ") : total.toLocaleString("en");
+      const text = layer.kind === "grid" ? layer.shape.join(" × ") : total.toLocaleString("en");
+      count.textContent = text;
+      // Room for the longest count so far: the other chips stay where they are.
+      const room = Math.max(text.length, this.room.get(key) ?? 0);
+      this.room.set(key, room);
+      count.style.minWidth = `${room}ch`;
+      button.classList.toggle("mrv-none", total === 0);
       button.setAttribute("aria-pressed", String(!hidden.has(key) && !hidden.has(layer.name)));
     }
+    this.legend.style.minHeight = "";
+    this.reserved.height = Math.max(this.reserved.height, this.legend.offsetHeight);
+    this.legend.style.minHeight = `${this.reserved.height}px`;
   }
 }
 
@@ -1551,12 +1566,12 @@ function same(a, b) {
 
 /** Name and value of what there is to say about a row. */
 function linesOf(layer, row) {
-  const lines = [];
-  const group = layer.groups[layer.groupOf[row]];
-  if (layer.groups.length > 1) lines.push(["group", group.name]);
-  for (const { name, names, values } of layer.fields) {
-    lines.push([name, names ? names[values[row]] : number(values[row])]);
-  }
+  const lines = layer.fields.map(({ name, names, values }) =>
+    [name, names ? names[values[row]] : number(values[row])]);
+  const group = layer.groups[layer.groupOf[row]].name;
+  // Rows are often grouped by one of their fields: its line says it all.
+  const told = lines.some(([, value], i) => layer.fields[i].names && value === group);
+  if (layer.groups.length > 1 && !told) lines.unshift(["group", group]);
   const [x1, y1, x2, y2] = layer.box.map((column) => column[row]);
   if (layer.kind === "point") lines.push(["x, y", `${x1.toFixed(1)}, ${y1.toFixed(1)}`]);
   else lines.push(["box", [x1, y1, x2, y2].map((v) => Math.round(v)).join(", ")]);
@@ -1579,16 +1594,24 @@ function number(value) {
 /** A little picture of how a group is drawn. */
 function swatch(color, dash, kind = "box", colors = null) {
   const space = "http://www.w3.org/2000/svg";
-  const svg = document.createElementNS(space, "svg");
-  for (const [k, v] of Object.entries({ width: 16, height: 12, "aria-hidden": "true" })) svg.setAttribute(k, v);
-  const shape = document.createElementNS(space, kind === "point" ? "circle" : "rect");
-  const place = kind === "point" ? { cx: 8, cy: 6, r: 4 } : { x: 1, y: 1, width: 14, height: 10, rx: 1.5 };
-  const look = {
-    fill: kind === "point" || kind === "mask" ? color : "none", "fill-opacity": 0.45,
-    stroke: colors?.length ? colors[0] : color, "stroke-width": 2,
-    "stroke-dasharray": dash === "dashed" ? "4 2.4" : dash === "dotted" ? "1.6 2" : "none",
+  const add = (parent, name, attributes) => {
+    const node = document.createElementNS(space, name);
+    for (const [k, v] of Object.entries(attributes)) node.setAttribute(k, v);
+    parent?.append(node);
+    return node;
   };
-  for (const [k, v] of Object.entries({ ...place, ...look })) shape.setAttribute(k, v);
-  svg.append(shape);
+  const svg = add(null, "svg", { width: 18, height: 14, "aria-hidden": "true" });
+  const [name, place] = kind === "point" ? ["circle", { cx: 9, cy: 7, r: 4 }]
+    : ["rect", { x: 2, y: 2, width: 14, height: 10, rx: 1.5 }];
+  const [on, off] = { solid: [1, 0], dashed: [4, 2.4], dotted: [1.6, 2] }[dash];
+  // A rim, without which white would not show on light paper, nor blue on dark.
+  add(svg, name, {
+    ...place, fill: "none", stroke: "var(--mrv-rim)", "stroke-width": 3.4,
+    "stroke-dasharray": `${on + 0.7} ${Math.max(off - 0.7, 0)}`, "stroke-dashoffset": 0.35,
+  });
+  add(svg, name, {
+    ...place, fill: kind === "point" || kind === "mask" ? color : "none", "fill-opacity": 0.45,
+    stroke: colors?.length ? colors[0] : color, "stroke-width": 2, "stroke-dasharray": `${on} ${off}`,
+  });
   return svg;
 }

@@ -186,17 +186,20 @@ class Canvas(StaticView, anywidget.AnyWidget):
         """Changes photo, layers and traits in one message, so that the browser paints once.
 
         Only what differs from before travels. What the user zoomed to, hid and thresholded stays;
-        a selected row that is no more is let go.
+        a selected row that is no more is let go. Who observes a trait is told once all is in place,
+        and may update in turn.
         """
         before = self._layers
+        after = before if layers is None else tuple(layers)
+        for name in {"selected", "hovered"} & set(traits):
+            _check_pick(name, traits[name], after)
         pixels = self._pixels if photo is None else _as_photo(photo)
-        state = self._state_of(pixels, before if layers is None else tuple(layers))
-        with self.hold_sync():
-            if not self._has(self.hovered):
-                self.set_trait("hovered", None)
-            if not self._has(self.selected):
-                self.set_trait("selected", None)
-            appeared = _hidden_at_first(self._layers, before)
+        state = self._state_of(pixels, after)
+        with self.hold_sync(), self.hold_trait_notifications():
+            for name in ("selected", "hovered"):
+                if not _is_row(getattr(self, name), after):
+                    self.set_trait(name, None)
+            appeared = _hidden_at_first(after, before)
             self.hidden = [*self.hidden, *(key for key in appeared if key not in self.hidden)]
             for name, value in {**state, **traits}.items():
                 setattr(self, name, value)
@@ -252,21 +255,25 @@ class Canvas(StaticView, anywidget.AnyWidget):
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Takes over what the browser reports, but for picks in layers that have changed since."""
-        stale = [k for k in ("selected", "hovered") if not self._has(sync_data.get(k))]
+        picks = ("selected", "hovered")
+        stale = [name for name in picks if not _is_row(sync_data.get(name), self._layers)]
         super().set_state({k: v for k, v in sync_data.items() if k not in stale})
 
-    def _has(self, pick: tuple[str, int] | None) -> bool:
-        rows = {layer.name: len(layer) for layer in self._layers}
-        return pick is None or 0 <= pick[1] < rows.get(pick[0], 0)
-
     @t.validate("selected", "hovered")
-    def _check_pick(self, proposal: Any) -> Any:
-        if not self._has(proposal.value):
-            raise t.TraitError(
-                f"{proposal.trait.name}: no such row {proposal.value}; "
-                f"there are {[(layer.name, len(layer)) for layer in self._layers]}"
-            )
+    def _check_own_pick(self, proposal: Any) -> Any:
+        _check_pick(proposal.trait.name, proposal.value, self._layers)
         return proposal.value
+
+
+def _is_row(pick: tuple[str, int] | None, layers: Sequence[Layer]) -> bool:
+    rows = {layer.name: len(layer) for layer in layers}
+    return pick is None or 0 <= pick[1] < rows.get(pick[0], 0)
+
+
+def _check_pick(name: str, pick: tuple[str, int] | None, layers: Sequence[Layer]) -> None:
+    if not _is_row(pick, layers):
+        there = [(layer.name, len(layer)) for layer in layers]
+        raise t.TraitError(f"{name}: no such row {pick}; there are {there}")
 
 
 def _hidden_at_first(layers: Sequence[Layer], before: Sequence[Layer]) -> list[str]:

@@ -30,7 +30,16 @@ from widgets.canvas import (
     Group,
 )
 from widgets.classes import MOST, class_groups, distinct_names
-from widgets.explorer import Explorer, Readout, Source, as_boxes, as_trace, objects_layer, title
+from widgets.explorer import (
+    Explorer,
+    Readout,
+    Source,
+    as_boxes,
+    as_trace,
+    check_row,
+    objects_layer,
+    title,
+)
 
 # The steps in their order: what the scrubber says, and what the table says.
 STEPS = {
@@ -144,10 +153,7 @@ class DetectionExplorer(Explorer):
 
     @t.validate("candidate")
     def _check_candidate(self, change: Any) -> int | None:
-        count = len(self.detections.refined)
-        if change.value is not None and not 0 <= change.value < count:
-            raise t.TraitError(f"candidate: expected 0 to {count - 1}, found {change.value}")
-        return change.value
+        return check_row(change, len(self.detections.refined))
 
     @property
     def counts(self) -> dict[str, int]:

@@ -189,6 +189,14 @@ def level_names(anchors: Anchors) -> tuple[str, ...]:
     return tuple(f"level {level}" for level in range(len(anchors.grids)))
 
 
+def check_row(proposal: Any, count: int) -> int | None:
+    """For `traitlets.validate`: lets a row below `count` pass, or None if the trait allows it."""
+    row = proposal.value
+    if row is not None and not 0 <= row < count:
+        raise t.TraitError(f"{proposal.trait.name}: expected 0 to {count - 1}, found {row}")
+    return row
+
+
 class Readout(widgets.HTML):
     """A small table of numbers that changes without moving what is around it.
 
@@ -330,10 +338,7 @@ class Explorer(StaticView, widgets.VBox):
             **changes: `photo`, or traits of the canvas.
         """
         self._drawn |= {layer.name: layer for layer in layers}
-        canvas = self.canvas
-        # Who listens to the canvas may draw in turn, so nobody is told before all is in place.
-        with canvas.hold_sync(), canvas.hold_trait_notifications():
-            canvas.update(layers=[*self._drawn.values(), *self._pinned], **changes)
+        self.canvas.update(layers=[*self._drawn.values(), *self._pinned], **changes)
 
     def pin(self, *layers: Any) -> None:
         """Keeps these layers on top of whatever the explorer draws; without any, lets go."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
@@ -87,7 +88,7 @@ class Category:
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class Layer(ABC):
     """What all layers have in common.
 
     Attributes:
@@ -115,8 +116,9 @@ class Layer:
     visible: bool = True
     pickable: bool = True
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """The number of rows."""
 
     def _set(self, **values: Any) -> None:
         for key, value in values.items():

@@ -35,7 +35,7 @@ from widgets.canvas import (
     palette,
 )
 from widgets.classes import distinct_names
-from widgets.explorer import Explorer, Readout, Source, as_boxes, as_trace, objects_layer
+from widgets.explorer import Explorer, Readout, Source, as_boxes, as_trace, check_row, objects_layer
 
 # What stands for a grid that there is not.
 EMPTY = 28
@@ -177,17 +177,11 @@ class MaskExplorer(Explorer):
 
     @t.validate("detection")
     def _check_detection(self, change: Any) -> int | None:
-        count = len(self.trace.detections)
-        if change.value is not None and not 0 <= change.value < count:
-            raise t.TraitError(f"detection: expected 0 to {count - 1}, found {change.value}")
-        return change.value
+        return check_row(change, len(self.trace.detections))
 
     @t.validate("label")
-    def _check_label(self, change: Any) -> int:
-        count = len(self.trace.class_names)
-        if not 0 <= change.value < count:
-            raise t.TraitError(f"label: expected 0 to {count - 1}, found {change.value}")
-        return change.value
+    def _check_label(self, change: Any) -> int | None:
+        return check_row(change, len(self.trace.class_names))
 
     def _on_pick(self, change: Any) -> None:
         if change.new is None:

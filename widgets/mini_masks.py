@@ -15,7 +15,7 @@ from torch import Tensor
 from mrcnn_steps.mini_masks import MiniMasks, boxes_from_masks, round_trip
 from widgets import still
 from widgets.canvas import ORANGE, PURPLE, SKY, VERMILLION, Canvas, Group, MaskLayer
-from widgets.explorer import Explorer, Readout, Source, object_options, scene, title
+from widgets.explorer import Explorer, Readout, Source, check_row, object_options, scene, title
 
 ORIGINAL = Group("original", SKY)
 MINI = Group("mini-mask", ORANGE)
@@ -67,10 +67,8 @@ class MiniMaskExplorer(Explorer):
         ]
 
     @t.validate("object")
-    def _check_object(self, proposal: Any) -> int:
-        if proposal.value > max(self._count - 1, 0):
-            raise t.TraitError(f"object: expected 0 to {self._count - 1}, found {proposal.value}")
-        return proposal.value
+    def _check_object(self, proposal: Any) -> int | None:
+        return check_row(proposal, max(self._count, 1))
 
     def _choose(self, change: Any = None) -> None:
         """Takes another object; its mask travels once, whatever the size."""

@@ -16,7 +16,7 @@ DENSE = 400
 # How many pixels of a line are drawn, and after how many it repeats.
 DASHES = {"solid": (1, 1), "dashed": (5, 8), "dotted": (2, 4)}
 MAX_BYTES = 200_000
-PAPER, INK = (255, 255, 255), (60, 60, 60)
+PAPER, INK, RIM = (255, 255, 255), (60, 60, 60), "#9AA2AB"
 
 
 def picture(
@@ -90,7 +90,7 @@ def _draw_layer(image: Image.Image, layer: Layer, shown: np.ndarray, scale: floa
                     r = layer.radius
                     pen.ellipse((x - r, y - r, x + r, y + r), color, (0, 0, 0, 160))
     if layer.labels is not None:
-        for row in np.flatnonzero(shown)[:DENSE].tolist():
+        for row in [row for row in np.flatnonzero(shown)[:DENSE].tolist() if layer.labels[row]]:
             _tag(pen, anchor_box(layer, row)[:2] * scale, layer.labels[row], color_of(layer, row))
 
 
@@ -223,8 +223,13 @@ def _tag(pen: ImageDraw.ImageDraw, at: np.ndarray, text: str, color: str) -> Non
 
 def ink_on(color: str) -> str:
     """Black or white, whichever reads better on `color`."""
+    return "#000000" if lightness(color) > 0.55 else "#FFFFFF"
+
+
+def lightness(color: str) -> float:
+    """Perceived lightness of a color, 0…1 (Rec. 601)."""
     r, g, b = _rgb(color)
-    return "#000000" if 0.299 * r + 0.587 * g + 0.114 * b > 140 else "#FFFFFF"
+    return (0.299 * r + 0.587 * g + 0.114 * b) / 255
 
 
 def _rgb(color: str) -> tuple[int, int, int]:
@@ -248,9 +253,10 @@ def _with_legend(
     page.paste(image)
     pen = ImageDraw.Draw(page)
     for x, y, color, dash, text in places:
-        _outline(
-            pen, np.array([x, image.height + y, x + 16, image.height + y + 12]), color, 2, dash
-        )
+        x1, y1, x2, y2 = x, image.height + y, x + 16, image.height + y + 12
+        if lightness(color) > 0.8:  # on white paper
+            _outline(pen, np.array([x1 - 1, y1 - 1, x2 + 1, y2 + 1]), RIM, 4, dash)
+        _outline(pen, np.array([x1, y1, x2, y2]), color, 2, dash)
         pen.text((x + 22, image.height + y + 6), text, INK, font, anchor="lm")
     return page
 

@@ -251,9 +251,27 @@ class TestPointer:
         page.mouse.up()
         assert state(page, "selected") == ["boxes", 2]
         assert near(state(page, "clicked"), (150, 120), 0.6)
+        assert "group" in card.inner_text()
         page.mouse.move(5, 5)
         page.wait_for_function("viewer.model.get('hovered') === null")
         assert card.is_hidden()
+
+    def test_a_group_that_a_field_names_is_said_once(self, open_plain):
+        groups = [Group("cat"), Group("dog")]
+        layer = BoxLayer(
+            "boxes",
+            [[0, 0, 40, 40], [50, 0, 90, 40]],
+            groups=groups,
+            group_index=[1, 0],
+            fields={"class": Category([1, 1], ["cat", "dog"])},
+        )
+        page = open_plain(Canvas(np.zeros((60, 100, 3), np.uint8), [layer]))
+        said = []
+        for x in (20, 70):
+            page.mouse.move(*place(page, x, 20))
+            page.locator(".mrv-card", has_text=f"boxes #{len(said)}").wait_for()
+            said.append(page.locator(".mrv-lines span").all_inner_texts()[:4])
+        assert said == [["class", "dog", "box", "0, 0, 40, 40"], ["group", "cat", "class", "dog"]]
 
     def test_a_click_beside_everything_lets_go(self, open_plain, nested):
         nested.selected = ("boxes", 1)
@@ -338,6 +356,59 @@ class TestLegend:
         settle(page)
         assert state(page, "hidden") == []
         assert pixel(page, 160, 100.2) == hex_rgb(POSITIVE.color)
+
+    def test_an_empty_group_is_muted_and_keeps_its_place(self, open_plain, nested):
+        page = open_plain(nested)
+        chip = page.locator(".mrv-chip", has_text="neutral")
+        before = page.locator(".mrv-legend").bounding_box(), chip.bounding_box()
+        page.get_by_label("boxes: least score").fill("0.6")
+        settle(page)
+        assert chip.inner_text().split() == ["neutral", "0"]
+        assert "mrv-none" in chip.get_attribute("class")
+        assert (page.locator(".mrv-legend").bounding_box(), chip.bounding_box()) == before
+
+    def test_a_chip_keeps_its_width_and_the_legend_its_height(self, open_plain):
+        names = [f"a class with a long name, {i}" for i in range(12)]
+        many = np.tile([[10, 10, 50, 50]], (1200, 1))
+        layer = BoxLayer(
+            "boxes",
+            many,
+            groups=[Group(name) for name in names],
+            group_index=np.arange(1200) % 12,
+            fields={"score": np.linspace(0, 1, 1200)},
+            threshold="score",
+        )
+        other = BoxLayer("other", many[:1])
+        page = open_plain(Canvas(np.zeros((60, 60, 3), np.uint8), [other, layer]), width=500)
+        first, legend = page.locator(".mrv-chip").nth(2), page.locator(".mrv-legend")
+        width, height = first.bounding_box()["width"], legend.bounding_box()["height"]
+        page.get_by_label("boxes: least score").fill("0.95")
+        settle(page)
+        assert first.inner_text().split()[-1] == "5"
+        assert first.bounding_box()["width"] == pytest.approx(width, abs=0.5)
+        assert legend.bounding_box()["height"] == height
+        # With one chip left its room stays: what lies below must not jump.
+        page.evaluate(
+            """() => {
+                const scene = structuredClone(viewer.model.get('_scene'));
+                scene.layers.pop();
+                viewer.model.set('_scene', scene);
+            }"""
+        )
+        page.wait_for_function("document.querySelectorAll('.mrv-chip').length === 1")
+        assert legend.bounding_box()["height"] == height
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("color", ["#FFFFFF", "#0D1117"])
+    def test_every_color_shows_on_both_themes(self, open_plain, scheme, color):
+        layer = BoxLayer("boxes", [[2, 2, 9, 9]], groups=[Group("boxes", color)])
+        photo = np.zeros((20, 20, 3), np.uint8)
+        page = open_plain(Canvas(photo, [layer]), color_scheme=scheme)
+        chip = page.locator(".mrv-chip")
+        paper = css_rgb(chip.evaluate("(node) => getComputedStyle(node).backgroundColor"))
+        rim = css_rgb(chip.locator("rect").first.evaluate("(n) => getComputedStyle(n).stroke"))
+        assert max(contrast(paper, ink) for ink in (rim, hex_rgb(color))) >= 3
+        assert contrast(paper, rim) >= 3
 
     def test_alt_click_shows_only_this_and_then_all_again(self, open_plain, nested):
         page = open_plain(nested)
@@ -427,9 +498,14 @@ class TestThemes:
         page.screenshot(path=screenshots / f"plain-{scheme}.png")
         for text in (".mrv-title", ".mrv-chip", ".mrv-count", ".mrv-status"):
             ink = page.locator(text).first.evaluate("(node) => getComputedStyle(node).color")
-            ink = [int(part) for part in ink[4:-1].split(",")]
+            ink = css_rgb(ink)
             paper = (255, 255, 255) if scheme == "light" else (18, 18, 18)
             assert contrast(ink, paper) >= 4.5
+
+
+def css_rgb(css):
+    """`rgb(1, 2, 3)` as numbers."""
+    return [int(part) for part in css[4:-1].split(",")]
 
 
 def contrast(a, b):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ipywidgets import Button, VBox
 from PIL import Image
 
+from mrcnn_steps import draw
 from widgets.canvas import (
     NEGATIVE,
     NEUTRAL,
@@ -37,10 +38,10 @@ NAN = float("nan")
 PHOTO = np.full((120, 160, 3), 90, np.uint8)
 
 
-def three_boxes(**options):
+def three_boxes(name="boxes", **options):
     boxes = [[10, 10, 150, 110], [40, 30, 120, 90], [70, 50, 90, 70]]
     options = {"groups": [NEUTRAL, NEGATIVE, POSITIVE], "group_index": [0, 1, 2], **options}
-    return BoxLayer("boxes", boxes, **{"fields": {"score": [0.1, 0.5, 0.9]}, **options})
+    return BoxLayer(name, boxes, **{"fields": {"score": [0.1, 0.5, 0.9]}, **options})
 
 
 def anchors(count=65_472):
@@ -130,6 +131,14 @@ class TestLayers:
         assert layer.shown([], {"a": {"IoU": [0.7, None]}}).all()
         assert layer.shown([], {"a": {"IoU": [None, 0.7]}}).all()
 
+    def test_the_palette_is_that_of_the_pictures(self):
+        """Written twice, since the viewer loads neither torch nor matplotlib: so held here."""
+        assert palette(300) == draw.palette(300)
+        assert tuple(
+            Group(swatch.text, swatch.color, swatch.dash)
+            for swatch in (draw.POSITIVE, draw.NEGATIVE, draw.NEUTRAL)
+        ) == (POSITIVE, NEGATIVE, NEUTRAL)
+
     def test_palette_has_distinct_colors(self):
         assert len(set(palette(81))) == 81
         assert all(Group("g", color) for color in palette(81))
@@ -179,6 +188,35 @@ class TestWire:
         canvas.put(three_boxes(fields={"score": [0.2, 0.3, 0.4]}))
         assert {"_photo", "_layer_0"}.isdisjoint(sent)
         assert "_layer_1" in sent
+
+    def test_who_listens_to_an_update_may_update_in_turn(self):
+        """Explorers answer to picks; what was before must not overtake what they draw."""
+        canvas = Canvas(PHOTO, [three_boxes()], selected=("boxes", 2))
+        one = BoxLayer("boxes", [[0, 0, 5, 5]])
+        heard = []
+
+        def answer(change):
+            heard.append((change.name, [len(layer) for layer in canvas.layers]))
+            canvas.put(PointLayer("answer", [[1, 2]]))
+
+        canvas.observe(answer, ["selected", "hidden"])
+        messages = []
+        canvas.send_state = messages.append
+        canvas.update(layers=[one, three_boxes(name="more", visible=False)])
+        assert heard[0] == ("selected", [1, 3]), "all was in place"
+        assert len(messages) == 1
+        assert [layer.name for layer in canvas.layers] == ["boxes", "more", "answer"]
+        twin = Canvas(PHOTO, canvas.layers)
+        assert canvas._scene == twin._scene
+        buffers = [f"_layer_{i}" for i in range(4)]
+        assert [getattr(canvas, name) for name in buffers] == [getattr(twin, b) for b in buffers]
+
+    def test_an_update_that_is_refused_changes_nothing(self):
+        canvas = Canvas(PHOTO, [three_boxes()])
+        before = canvas.layers, canvas._scene
+        with pytest.raises(traitlets.TraitError, match="selected: no such row"):
+            canvas.update(layers=[BoxLayer("boxes", [[0, 0, 5, 5]])], selected=("boxes", 1))
+        assert (canvas.layers, canvas._scene) == before
 
     def test_showing_and_hiding_sends_no_data(self):
         canvas = Canvas(PHOTO, [anchors(1000)])
@@ -334,6 +372,19 @@ class TestPicture:
         for layer in layers:
             image = np.asarray(picture(PHOTO, [layer], width=320))[:240]
             assert (image != 90).any(axis=2).sum() > 20, layer.name
+
+    def test_an_empty_label_leaves_no_tag(self):
+        empty, none, some = (
+            picture(PHOTO, [BoxLayer("box", [[40, 40, 60, 60]], labels=labels)])
+            for labels in ([""], None, ["a"])
+        )
+        assert empty == none != some
+
+    def test_white_is_seen_in_the_legend(self):
+        layer = BoxLayer("white", [[0, 0, 9, 9]], groups=[Group("", "#FFFFFF")])
+        image = np.asarray(picture(PHOTO, [layer], width=320))
+        swatch = image[240:, :26]
+        assert (swatch < 200).any(axis=2).sum() > 20
 
     @pytest.mark.parametrize("size", [(30, 40), (2000, 3000), (5, 1000), (1000, 5)])
     def test_sizes(self, size):
