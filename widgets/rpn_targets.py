@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as widgets
@@ -40,6 +41,8 @@ from widgets.explorer import (
 )
 
 VIEWS = ("anchors", "refinement")
+# The layers of that view.
+REFINEMENT = ("moves", "before", "after")
 LABELS = ("after sampling", "before sampling")
 # In drawing order: the few positives on top.
 GROUPS = (Group("neutral", NEUTRAL.color, NEUTRAL.dash, visible=False), NEGATIVE, POSITIVE)
@@ -62,6 +65,7 @@ class RPNTargetExplorer(Explorer):
         anchors: the anchors.
         targets: the targets under the current settings, as `rpn_targets.build` returns them.
         counts: "before sampling" and "after sampling": positive, forced, negative and neutral.
+        picked: the anchor that the user picked, or None.
     """
 
     view = t.Enum(
@@ -93,6 +97,10 @@ class RPNTargetExplorer(Explorer):
         self._one = Readout("Anchor under the pointer", lines=14)
         self.arrange(self._controls(), [self._numbers, self._one])
         self._objects = [label for label, _ in object_options(self.scene.names)]
+        self._drawable = as_boxes(self.anchors.boxes)
+        self._overlaps = match(self.anchors, self.scene.boxes, self.scene.crowd_boxes, 1.0, 1.0)
+        self.picked: int | None = None
+        self._picked_in = "after"
         self.draw(
             objects_layer(self.scene.boxes, self.scene.names),
             BoxLayer("crowds", as_boxes(self.scene.crowd_boxes), groups=[CROWDS], pickable=False),
@@ -101,7 +109,8 @@ class RPNTargetExplorer(Explorer):
         self.observe(self._sample, ["count", "positive_fraction", "seed"])
         self.observe(self._draw_anchors, ["labels"])
         self.observe(self._draw_view, ["view"])
-        self.canvas.observe(self._inspect, ["hovered", "selected"])
+        self.canvas.observe(self._inspect, ["hovered"])
+        self.canvas.observe(self._pick, ["selected"])
         self._match()
         self._draw_view()
 
@@ -143,13 +152,7 @@ class RPNTargetExplorer(Explorer):
             other = {"positive_iou": "negative_iou", "negative_iou": "positive_iou"}[moved]
             setattr(self, other, getattr(self, moved))  # which comes back here
             return
-        self._matched = match(
-            self.anchors,
-            self.scene.boxes,
-            self.scene.crowd_boxes,
-            self.positive_iou,
-            self.negative_iou,
-        )
+        self._matched = _relabeled(self._overlaps, self.positive_iou, self.negative_iou)
         self._sample()
 
     def _sample(self, change: Any = None) -> None:
@@ -183,7 +186,7 @@ class RPNTargetExplorer(Explorer):
         self.draw(
             BoxLayer(
                 "anchors",
-                as_boxes(self.anchors.boxes),
+                self._drawable,
                 groups=GROUPS,
                 group_index=GROUP_OF[as_numpy(labels)],
                 fields=self._fields(slice(None)),
@@ -215,23 +218,37 @@ class RPNTargetExplorer(Explorer):
             ArrowLayer("moves", before, after, groups=[Group("moves", POSITIVE.color)], **look),
             BoxLayer("before", before, groups=[BEFORE], **look),
             BoxLayer("after", after, groups=[AFTER], width=2, **look),
+            **self._selection(),
         )
 
     def _draw_view(self, change: Any = None) -> None:
         """Shows the layers of the view, and hides those of the other."""
-        mine = {"anchors": ["anchors"], "refinement": ["moves", "before", "after"]}
+        mine = {"anchors": ["anchors"], "refinement": [*REFINEMENT]}
         switched = [name for names in mine.values() for name in names]
         kept = [key for key in self.canvas.hidden if key not in switched]
-        self.canvas.hidden = [*kept, *(n for n in switched if n not in mine[self.view])]
+        hidden = [*kept, *(n for n in switched if n not in mine[self.view])]
+        self.canvas.update(hidden=hidden, **self._selection())
 
-    @property
-    def picked(self) -> int | None:
-        """The anchor that the user picked, or None."""
-        return self._anchor(self.canvas.selected)
+    def _pick(self, change: Any = None) -> None:
+        """Remembers the picked anchor, whose row among the sampled positives may change."""
+        selected = self.canvas.selected
+        self.picked = self._anchor(selected)
+        if selected is not None and selected[0] in REFINEMENT:
+            self._picked_in = selected[0]
+        self._inspect()
+
+    def _selection(self) -> dict[str, Any]:
+        """The row that stands for the picked anchor in this view, if there is one."""
+        if self.picked is None:
+            return {}
+        rows = (self.targets.positive_index == self.picked).nonzero().flatten().tolist()
+        if self.view == "refinement" and rows:
+            return {"selected": (self._picked_in, rows[0])}
+        return {"selected": ("anchors", self.picked)}
 
     def _anchor(self, pick: tuple[str, int] | None) -> int | None:
         """The anchor behind a row of a layer."""
-        if pick is None or pick[0] not in ("anchors", "moves", "before", "after"):
+        if pick is None or pick[0] not in ("anchors", *REFINEMENT):
             return None
         return pick[1] if pick[0] == "anchors" else int(self.targets.positive_index[pick[1]])
 
@@ -261,6 +278,21 @@ class RPNTargetExplorer(Explorer):
                 *((f"  {self._objects[i]}", f"{iou[i]:.3f}") for i in touched),
             ]
         )
+
+
+def _relabeled(overlaps: Match, positive_iou: float, negative_iou: float) -> Match:
+    """What `match` finds with other thresholds, without comparing anchors and objects again.
+
+    Args:
+        overlaps: found with both thresholds 1: then every anchor is negative that no object forces
+            to be positive, no crowd keeps neutral, and that is no object's very box.
+        positive_iou: see `match`.
+        negative_iou: see `match`.
+    """
+    above = (overlaps.iou >= positive_iou) & (overlaps.gt_index >= 0)
+    labels = torch.where(overlaps.iou < negative_iou, overlaps.labels.clamp(max=0), 0)
+    labels[above | overlaps.forced] = 1
+    return replace(overlaps, labels=labels, forced=overlaps.forced & ~above)
 
 
 def _counts(matched: Match, labels: torch.Tensor) -> dict[str, int]:
