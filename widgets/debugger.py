@@ -196,7 +196,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
         self._seen: tuple[Trace, Tensor, int] | None = None
         self._quiet = False
         self._words = ""
-        name = ""
+        name = ""  # of the model, if it has one
         if isinstance(source, Trace):
             self._trace = source
         else:
@@ -206,6 +206,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
         self._samples = _own_sample(self._trace)
         photo = next(iter(self._samples), None) or self._trace.sample.name  # type: ignore[union-attr]
         super().__init__(photo=photo, model=name, **settings)
+        self._loaded = name
         self._build()
         self._visit()
         self.observe(self._visit, "stage")
@@ -322,13 +323,18 @@ class PipelineDebugger(StaticView, widgets.VBox):
         )
 
     def _on_model(self, change: Any) -> None:
-        if change.new:
+        """Loads the model; after a mishap the field names the one that is still at work."""
+        if change.new not in ("", self._loaded):
             self._attempt(
                 f"Loading {change.new} and running it on {self.photo} …",
-                lambda: self._adopt(
-                    trace(load_model(change.new), self._sample(self.photo)), keep=False
-                ),
+                lambda: self._load(change.new),
             )
+        self.model = self._loaded
+        self._quietly(self._model_box, value=self._loaded)
+
+    def _load(self, name: str) -> None:
+        self._adopt(trace(load_model(name), self._sample(self.photo)), keep=False)
+        self._loaded = name
 
     def _attempt(self, what: str, act: Callable[[], None]) -> None:
         """Does something that may fail: the reason becomes a message, and all stays as it was."""
@@ -499,12 +505,12 @@ class PipelineDebugger(StaticView, widgets.VBox):
         for box in (self._photo_box, self._model_box, self._followed_box):
             box.style.description_width = "48px"
         self._body = widgets.VBox([])
-        t.link((self, "model"), (self._model_box, "value"))
         t.link((self, "stage"), (stages, "value"))
         self._previous.on_click(lambda _: self.previous())
         self._next.on_click(lambda _: self.next())
         self._upload_box.observe(self._on_upload, "value")
         self._photo_box.observe(partial(self._on_chosen, "photo"), "value")
+        self._model_box.observe(partial(self._on_chosen, "model"), "value")
         self._followed_box.observe(partial(self._on_chosen, "followed"), "value")
         row = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="0 8px")
         self.children = [
@@ -545,7 +551,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
 
     def _on_chosen(self, trait: str, change: Any) -> None:
         if not self._quiet:
-            setattr(self, trait, change.new or None)
+            setattr(self, trait, None if change.new == NOTHING else change.new)
 
     def _on_upload(self, change: Any) -> None:
         for file in change.new:

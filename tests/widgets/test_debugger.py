@@ -264,6 +264,7 @@ def test_a_model_that_cannot_be_loaded_is_a_message(debugger, tiny_trace):
     assert debugger.message == "/no/such/model.pth: no such checkpoint"
     assert "no such checkpoint" in debugger._status_box.value
     assert debugger.trace is tiny_trace
+    assert debugger.model == debugger._model_box.value == "", "the trace's own, without a name"
 
 
 def test_without_a_network_coco_is_a_message(debugger, monkeypatch):
@@ -286,6 +287,23 @@ def test_another_model_is_loaded_from_its_file(debugger, tmp_path):
     assert debugger.trace.image_size == (256, 256)
     assert debugger.photo == "voc_people"
     assert debugger.explorer.trace is debugger.trace
+
+
+def test_the_field_names_the_model_at_work(debugger, tmp_path):
+    own = str(tmp_path / "own.safetensors")
+    torch.manual_seed(1)
+    save_weights(tiny(debugger.trace.class_names, 256), tmp_path / "own.safetensors", "tiny", 256)
+    debugger._model_box.value = own
+    loaded = debugger.trace
+    assert debugger.model == own
+    for _ in range(2):  # the same wrong name again is tried again
+        debugger._model_box.value = "/no/such/model.pth"
+        assert debugger.message == "/no/such/model.pth: no such checkpoint"
+        assert debugger.model == debugger._model_box.value == own
+        assert debugger.trace is loaded
+        debugger.message = ""
+    debugger._model_box.value = ""
+    assert debugger.model == debugger._model_box.value == own
 
 
 def test_an_own_model_and_tensor_need_no_sample(tiny_trace):
