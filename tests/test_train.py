@@ -231,22 +231,69 @@ def test_ctrl_c_leaves_a_usable_checkpoint(data: tuple[Path, Path], tmp_path: Pa
     assert not list(tmp_path.glob(".*")), "no temporary file is left"
 
 
+def torchrun(words: list[str]) -> subprocess.Popen[str]:
+    """Start the command in two processes, in a session as a terminal would."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return subprocess.Popen(
+        [*launcher, "--nproc-per-node", "2", "-m", "mrcnn_steps.cli", *words],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Wait for the end; the output and the errors."""
+    try:
+        return process.communicate(timeout=600)
+    finally:
+        process.kill()
+
+
+def test_ctrl_c_under_torchrun_leaves_a_usable_checkpoint(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The launcher passes the signal on; both processes end after the same step."""
+    settings = ("--iterations", "12", "--save-minutes", "0")
+    process = torchrun(command(data, tmp_path, *settings))
+    while not (tmp_path / "last.pth").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = finish(process)
+    state = read(tmp_path / "last.pth")[1]
+    assert 1 <= state["step"] < 12
+    assert output.count("interrupted after step") == 1, errors[-3000:]
+    assert f"interrupted after step {state['step']}; --resume continues" in output
+    assert load_model(tmp_path / "model.safetensors").class_names[1:] == ("square", "disk")
+    assert not list(tmp_path.glob(".*")), "no temporary file is left"
+
+    process = torchrun(command(data, tmp_path, *settings, "--resume"))
+    _, errors = finish(process)
+    assert process.returncode == 0, errors[-3000:]
+    assert read(tmp_path / "last.pth")[1]["step"] == 12
+
+
+def test_two_processes_train_a_detector_without_proposals(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    process = torchrun(command(data, tmp_path, *SSDLITE, "--iterations", "2", "--batch-size", "4"))
+    _, errors = finish(process)
+    assert process.returncode == 0, errors[-3000:]
+    state = read(tmp_path / "last.pth")[1]
+    assert state["step"] == 2
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
 def test_two_processes_train_one_model(data: tuple[Path, Path], tmp_path: Path) -> None:
     """`torchrun` with the same command: each process takes one photo of every batch."""
     settings = ("--iterations", "3", "--evaluations", "1")
     validation = ("--val-annotations", str(data[1]))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run(
-        [
-            *(*launcher, "--nproc-per-node", "2", "-m", "mrcnn_steps.cli"),
-            *command(data, tmp_path, *settings, *validation),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    process = torchrun(command(data, tmp_path, *settings, *validation))
+    _, errors = finish(process)
+    assert process.returncode == 0, errors[-3000:]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("last.pth", "log.csv", "loss.png", "metrics.json", "model.safetensors")
     ]
