@@ -166,7 +166,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=root)
     lab = Lab(f"http://127.0.0.1:{port}", root, runtime)
     try:
-        _wait(lambda: _answers(lab, server), 60, lambda: (home / "log").read_text()[-2000:])
+        wait_until(lambda: _answers(lab, server), 60, lambda: (home / "log").read_text()[-2000:])
         yield lab
     finally:
         server.terminate()
@@ -184,11 +184,30 @@ def _answers(lab: Lab, server: subprocess.Popen[bytes]) -> bool:
         return False
 
 
-def _wait(holds: Callable[[], bool], seconds: float, why: Callable[[], object]) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float, why: Callable[[], object]) -> None:
+    """Looks again and again until a condition holds; `why` tells what was there instead."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"waited {seconds} s in vain: {why()}"
         time.sleep(0.05)
+
+
+def box_of(locator: Any) -> dict[str, float]:
+    """Where an element lies once it is at rest: one that is being swapped has no place."""
+    seen: list[dict[str, float] | None] = [None]
+
+    def at_rest() -> bool:
+        seen.append(locator.bounding_box())
+        return seen[-1] is not None and seen[-1] == seen[-2]
+
+    wait_until(at_rest, 30, lambda: f"{locator} is at {seen[-1]}")
+    assert seen[-1] is not None
+    return seen[-1]
+
+
+def next_frame(page: Any) -> None:
+    """Waits until what happened so far has been painted."""
+    page.evaluate("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")
 
 
 @dataclass
@@ -260,13 +279,23 @@ class Notebook:
         self.clients.append(client)
         return client
 
-    def wait_python(self, expression: str, expected: Any) -> None:
-        """Waits until an expression in the kernel has a value."""
-        _wait(
+    def wait_python(self, expression: str, expected: Any = True) -> None:
+        """Waits until an expression in the kernel has a value; a busy machine may take its time."""
+        wait_until(
             lambda: self.python(expression) == expected,
-            10,
+            60,
             lambda: f"{expression} is {self.python(expression)!r}, expected {expected!r}",
         )
+
+    def drag(self, label: str, share: float) -> None:
+        """Drags the handle of a slider to a share of its length, in steps as a hand does."""
+        slider = self.page.locator(".widget-hslider:visible", has_text=label).first
+        handle, track = (box_of(slider.locator(part)) for part in (".noUi-handle", ".noUi-base"))
+        mouse = self.page.mouse
+        mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
+        mouse.down()
+        mouse.move(track["x"] + share * track["width"], track["y"] + track["height"] / 2, steps=8)
+        mouse.up()
 
     def restart_kernel(self) -> None:
         self.menu("Kernel", "Restart Kernel…")
@@ -281,7 +310,11 @@ class Notebook:
         self.page.wait_for_function(f"document.body.dataset.jpThemeLight === '{light}'")
 
     def screenshot(self, name: str) -> None:
-        self.page.screenshot(path=self.screenshots / f"{name}.png")
+        """Keeps a picture of the page, once two in a row are the same or some seconds are over."""
+        shots = [self.page.screenshot(), self.page.screenshot()]
+        while shots[-1] != shots[-2] and len(shots) < 20:
+            shots.append(self.page.screenshot())
+        (self.screenshots / f"{name}.png").write_bytes(shots[-1])
 
 
 @pytest.fixture
@@ -304,7 +337,7 @@ def open_notebook(
         notebook = Notebook(lab, page, name, screenshots)
         opened.append(notebook)
         # The indicator says "idle" also before there is a kernel: ask the server.
-        _wait(notebook.has_kernel, 90, lambda: lab.get("/api/sessions"))
+        wait_until(notebook.has_kernel, 90, lambda: lab.get("/api/sessions"))
         page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
         if run:
             notebook.run_all()

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.browser.conftest import box_of, next_frame
+from tests.widgets.examples import check_shades, scattered_boxes
 from widgets.canvas import (
     NEGATIVE,
     NEUTRAL,
@@ -57,7 +59,7 @@ def pixel(page, x, y):
 
 def settle(page):
     """Waits until the last change is on screen."""
-    page.wait_for_timeout(50)
+    next_frame(page)
     page.wait_for_function("!viewer.loading && viewer.front.version === viewer.version")
     page.wait_for_function(
         "(() => { const t = viewer.transform(), f = viewer.front.t;"
@@ -133,9 +135,7 @@ class TestPainting:
 
     @pytest.mark.parametrize("scale", [1, 2])
     def test_density_agrees_with_counting(self, open_plain, scale):
-        generator = np.random.default_rng(3)
-        corner = generator.integers(-20, 90, (900, 2))
-        boxes = np.concatenate([corner, corner + generator.integers(1, 60, (900, 2))], axis=1)
+        boxes = scattered_boxes()
         layer = BoxLayer("many", boxes, groups=[Group("many", "#FFFFFF")])
         canvas = Canvas(np.zeros((100, 100, 3), np.uint8), [layer], max_height=100 * scale)
         page = open_plain(canvas)
@@ -143,18 +143,8 @@ class TestPainting:
             "[...viewer.base.getContext('2d')"
             ".getImageData(0, 0, viewer.base.width, viewer.base.height).data]"
         )
-        painted = np.array(painted).reshape(100 * scale, 100 * scale, 4)[..., 0]
-        outlines = np.zeros((100 * scale + 400, 100 * scale + 400), int)
-        for x1, y1, x2, y2 in boxes * scale + 200:
-            outlines[y1, x1:x2] += 1
-            outlines[y2 - 1, x1:x2] += 1
-            outlines[y1:y2, x1] += 1
-            outlines[y1:y2, x2 - 1] += 1
-        outlines = outlines[200:-200, 200:-200]
-        assert ((painted > 0) == (outlines > 0)).all()
-        shades = [np.unique(painted[outlines == count]) for count in np.unique(outlines)]
-        assert all(len(shade) == 1 for shade in shades)
-        assert (np.diff(np.concatenate(shades)) >= 0).all()
+        shape = 100 * scale, 100 * scale, 4
+        check_shades(np.array(painted).reshape(shape)[..., 0], boxes * scale)
 
     def test_text_of_the_data_is_never_html(self, open_plain, nested):
         layers = [
@@ -360,12 +350,12 @@ class TestLegend:
     def test_an_empty_group_is_muted_and_keeps_its_place(self, open_plain, nested):
         page = open_plain(nested)
         chip = page.locator(".mrv-chip", has_text="neutral")
-        before = page.locator(".mrv-legend").bounding_box(), chip.bounding_box()
+        before = box_of(page.locator(".mrv-legend")), box_of(chip)
         page.get_by_label("boxes: least score").fill("0.6")
         settle(page)
         assert chip.inner_text().split() == ["neutral", "0"]
         assert "mrv-none" in chip.get_attribute("class")
-        assert (page.locator(".mrv-legend").bounding_box(), chip.bounding_box()) == before
+        assert (box_of(page.locator(".mrv-legend")), box_of(chip)) == before
 
     def test_a_chip_keeps_its_width_and_the_legend_its_height(self, open_plain):
         names = [f"a class with a long name, {i}" for i in range(12)]
@@ -381,12 +371,12 @@ class TestLegend:
         other = BoxLayer("other", many[:1])
         page = open_plain(Canvas(np.zeros((60, 60, 3), np.uint8), [other, layer]), width=500)
         first, legend = page.locator(".mrv-chip").nth(2), page.locator(".mrv-legend")
-        width, height = first.bounding_box()["width"], legend.bounding_box()["height"]
+        width, height = box_of(first)["width"], box_of(legend)["height"]
         page.get_by_label("boxes: least score").fill("0.95")
         settle(page)
         assert first.inner_text().split()[-1] == "5"
-        assert first.bounding_box()["width"] == pytest.approx(width, abs=0.5)
-        assert legend.bounding_box()["height"] == height
+        assert box_of(first)["width"] == pytest.approx(width, abs=0.5)
+        assert box_of(legend)["height"] == height
         # With one chip left its room stays: what lies below must not jump.
         page.evaluate(
             """() => {
@@ -396,7 +386,7 @@ class TestLegend:
             }"""
         )
         page.wait_for_function("document.querySelectorAll('.mrv-chip').length === 1")
-        assert legend.bounding_box()["height"] == height
+        assert box_of(legend)["height"] == height
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     @pytest.mark.parametrize("color", ["#FFFFFF", "#0D1117"])
@@ -425,7 +415,7 @@ class TestLegend:
         assert state(page, "thresholds")["boxes"]["score"] == [0.6, None]
         assert page.get_by_role("button", name="boxes 1").is_visible()
         page.mouse.move(*place(page, 85, 65))
-        page.wait_for_timeout(100)
+        settle(page)
         assert page.locator(".mrv-card").is_hidden()
 
 
@@ -522,6 +512,6 @@ def contrast(a, b):
 def test_a_viewer_that_was_removed_leaves_nothing(open_plain, nested):
     page = open_plain(nested)
     page.evaluate("viewer.zoomBy(2); viewer.destroy()")
-    page.wait_for_timeout(100)
+    next_frame(page)
     assert page.locator("#here > *").count() == 0
     assert page.evaluate("[...viewer.model.listeners.values()].every((set) => set.size === 0)")

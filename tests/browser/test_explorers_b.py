@@ -1,11 +1,12 @@
 """The explorers of stages 5 to 7 and the debugger in a real JupyterLab: step, slide, pick."""
 
 import io
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.browser.conftest import box_of, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -31,32 +32,11 @@ def start(open_notebook, code: str, count: int = 1, **options):
     return notebook, notebook.wait_for_canvas(count)
 
 
-def until(notebook, expression: str, expected: object = True, seconds: float = 60) -> None:
-    """Waits until an expression in the kernel has a value; a busy machine may take its time."""
-    end = time.monotonic() + seconds
-    while (found := notebook.python(expression)) != expected:
-        assert time.monotonic() < end, f"{expression} is {found!r}, expected {expected!r}"
-        time.sleep(0.1)
-
-
-def drag(page, label: str, share: float) -> None:
-    """Drags the handle of a slider to a share of its length, in steps as a hand does."""
-    slider = page.locator(".widget-hslider:visible", has_text=label).first
-    handle, track = slider.locator(".noUi-handle"), slider.locator(".noUi-base")
-    box, line = handle.bounding_box(), track.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(line["x"] + share * line["width"], line["y"] + line["height"] / 2, steps=8)
-    page.mouse.up()
-
-
 def place(notebook, expression: str) -> dict[str, float]:
     """Where the center of a box lies on the first stage on the page, in CSS pixels."""
     x1, y1, x2, y2 = notebook.python(f"[float(v) for v in {expression}]")
     width, height = notebook.python("e.canvas.photo.shape[1::-1]")
-    stage = notebook.page.locator(".mrv-stage:visible").first
-    stage.wait_for()  # an explorer that was opened just now may not be on the page yet
-    box = stage.bounding_box()
+    box = box_of(notebook.page.locator(".mrv-stage:visible").first)
     return {
         "x": (x1 + x2) / 2 / width * box["width"],
         "y": (y1 + y2) / 2 / height * box["height"],
@@ -72,7 +52,7 @@ def upload(page, file) -> None:
 
 def height_of(page) -> float:
     """How high the output is: what jumps, changes it."""
-    return page.locator(".jp-OutputArea-output").first.bounding_box()["height"]
+    return box_of(page.locator(".jp-OutputArea-output").first)["height"]
 
 
 def test_classification(open_notebook):
@@ -95,15 +75,15 @@ def test_classification(open_notebook):
     notebook.screenshot("classification-hover")
     before = notebook.python("e.proposal")
     stage.click(position=at)
-    until(notebook, f"e.proposal != {before}", True)
+    notebook.wait_python(f"e.proposal != {before}")
     name = notebook.python("e.bars.rows[0][0]")
     page.locator(".widget-html", has_text=name).first.wait_for()
     notebook.screenshot("classification-picked")
     page.get_by_label("refine as").select_option(label="dog")
-    until(notebook, "e.label == e.trace.class_names.index('dog')", True)
+    notebook.wait_python("e.label == e.trace.class_names.index('dog')")
     assert height_of(page) == height
     page.locator(".mrv-chip", has_text="background").click()
-    until(notebook, "'proposals/background' in e.canvas.hidden", False)
+    notebook.wait_python("'proposals/background' in e.canvas.hidden", False)
     notebook.theme("JupyterLab Dark")
     notebook.screenshot("classification-dark")
 
@@ -119,33 +99,29 @@ def test_detection(open_notebook):
     height = height_of(page)
     for step in ("background out", "low scores out", "NMS per class"):
         page.get_by_role("button", name=step, exact=True).click()
-        until(notebook, "__import__('widgets.detection').detection.STEPS[e.step]", step)
-        page.wait_for_timeout(400)
+        notebook.wait_python("__import__('widgets.detection').detection.STEPS[e.step]", step)
         notebook.screenshot(f"detection-{step.replace(' ', '-')}")
-    until(notebook, "e.step", "suppressed")
-    drag(page, "score >", 0.3)
-    until(notebook, "0.2 < e.score_threshold < 0.4", True)
-    until(notebook, "(e.detections.scores > e.score_threshold).all().item()", True)
-    drag(page, "score >", 0.02)
+    notebook.wait_python("e.step", "suppressed")
+    notebook.drag("score >", 0.3)
+    notebook.wait_python("0.2 < e.score_threshold < 0.4")
+    notebook.wait_python("(e.detections.scores > e.score_threshold).all().item()")
+    notebook.drag("score >", 0.02)
     page.get_by_label("best class only (the notes' way)").check()
-    until(notebook, "e.best_class_only", True)
+    notebook.wait_python("e.best_class_only")
     page.get_by_label("best class only (the notes' way)").uncheck()
-    until(notebook, "e.best_class_only", False)
+    notebook.wait_python("e.best_class_only", False)
     row = notebook.python(
         "next(i for i, c in enumerate(e.drawn.tolist()) if e.detections.suppressor(c) is not None)"
     )
     notebook.python(f"e.set_trait('candidate', int(e.drawn[{row}]))")
     page.get_by_text("suppressed by").wait_for()
-    page.wait_for_timeout(300)
     notebook.screenshot("detection-suppressed")
     at = place(notebook, "e.canvas['candidates'].boxes[0]")
     stage.hover(position=at)
-    until(notebook, "e.canvas.hovered is not None", True)
+    notebook.wait_python("e.canvas.hovered is not None")
     stage.click(position=at)
-    until(
-        notebook,
+    notebook.wait_python(
         "e.canvas.selected and int(e.drawn[e.canvas.selected[1]]) == e.candidate",
-        True,
     )
     assert height_of(page) == height
     notebook.theme("JupyterLab Dark")
@@ -162,21 +138,19 @@ def test_masks(open_notebook):
     page = notebook.page
     notebook.screenshot("masks")
     height = height_of(page)
-    drag(page, "threshold", 0.8)
-    until(notebook, "0.7 < e.threshold < 0.9", True)
+    notebook.drag("threshold", 0.8)
+    notebook.wait_python("0.7 < e.threshold < 0.9")
     page.get_by_role("button", name="exact", exact=True).click()
-    until(notebook, "e.exact", True)
-    page.wait_for_timeout(300)
+    notebook.wait_python("e.exact")
     notebook.screenshot("masks-high-threshold")
     at = place(notebook, "e.canvas['detections'].boxes[3]")
     stage.hover(position=at)
     page.locator(".mrv-card").first.wait_for()
     stage.click(position=at)
-    until(notebook, "e.canvas.selected[0]", "detections")
+    notebook.wait_python("e.canvas.selected[0]", "detections")
     page.get_by_label("mask of class").select_option(label="dog")
-    until(notebook, "e.label == e.trace.class_names.index('dog')", True)
+    notebook.wait_python("e.label == e.trace.class_names.index('dog')")
     assert height_of(page) == height
-    page.wait_for_timeout(300)
     notebook.theme("JupyterLab Dark")
     notebook.screenshot("masks-dark")
 
@@ -191,33 +165,33 @@ def test_debugger(open_notebook, tmp_path):
     page.get_by_label("follow").select_option(
         label=notebook.python("e._followed_box.options[10][0]")
     )
-    until(notebook, "e.followed", ("object", 9))
+    notebook.wait_python("e.followed", ("object", 9))
     for number, stage in enumerate(
         notebook.python("list(e.stage and __import__('widgets.debugger').debugger.STAGES)")
     ):
-        until(notebook, "e.stage", stage)
+        notebook.wait_python("e.stage", stage)
         page.locator(".mrv-chip:visible", has_text="followed").first.wait_for()
-        page.wait_for_timeout(300)
         notebook.screenshot(f"debugger-{number + 1}-{stage}")
         if number < 6:
             page.get_by_title("Next stage").click()
     page.get_by_role("button", name="4 Proposals").click()
-    until(notebook, "e.stage", "proposals")
-    drag(page, "NMS threshold", 0.3)
-    until(notebook, "e.explorer.nms_threshold < 0.5", True)
+    notebook.wait_python("e.stage", "proposals")
+    notebook.drag("NMS threshold", 0.3)
+    notebook.wait_python("e.explorer.nms_threshold < 0.5")
     page.get_by_role("button", name="6 Detection").click()
-    until(notebook, "e.stage", "detection")
-    until(notebook, "e.explorer.trace.proposals is e.explorers['proposals'].proposals", True)
+    notebook.wait_python("e.stage", "detection")
+    notebook.wait_python("e.explorer.trace.proposals is e.explorers['proposals'].proposals")
     at = place(notebook, "e.canvas['candidates'].boxes[0]")
     page.locator(".mrv-stage:visible").first.click(position=at)
-    until(notebook, "e.followed is not None", True)
+    notebook.wait_python("e.followed is not None")
     page.get_by_title("Previous stage").click()
-    until(notebook, "e.stage", "classification")
+    notebook.wait_python("e.stage", "classification")
 
     model = page.get_by_label("model")
     model.fill("/no/such/model.pth")
     model.press("Enter")
     page.get_by_text("/no/such/model.pth: no such checkpoint").wait_for()
+    wait_until(lambda: model.input_value() == "tiny", 30, model.input_value)
     notebook.screenshot("debugger-message")
 
     (tmp_path / "holiday.jpg").write_bytes(b"not a photo")
@@ -228,8 +202,7 @@ def test_debugger(open_notebook, tmp_path):
     Image.fromarray(pixels).resize((640, 480)).save(file, "JPEG")
     (tmp_path / "mine.jpg").write_bytes(file.getvalue())
     upload(page, tmp_path / "mine.jpg")
-    until(notebook, "e.photo", "mine.jpg")
-    until(notebook, "e.trace.image.shape[1:] == (480, 640) and e.busy == ''", True)
-    page.wait_for_timeout(700)
+    notebook.wait_python("e.photo", "mine.jpg")
+    notebook.wait_python("e.trace.image.shape[1:] == (480, 640) and e.busy == ''")
     notebook.theme("JupyterLab Dark")
     notebook.screenshot("debugger-uploaded-dark")

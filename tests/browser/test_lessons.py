@@ -3,15 +3,13 @@
 Run everything, see no error, find the explorer alive, move a slider, solve an exercise.
 """
 
-import time
-
 import nbformat
 import pytest
 
 from lessons.execute import WIDGET, lesson_paths
 from mrcnn_steps import lab as lab_command
 from mrcnn_steps.exercises import exercises, solution
-from tests.browser.conftest import TOKEN, Notebook
+from tests.browser.conftest import TOKEN, Notebook, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -33,10 +31,11 @@ class Lesson(Notebook):
         """Runs all cells and saves. Off the screen there are no prompts to look at: ask Python."""
         last = sum(cell.cell_type == "code" for cell in self.cells())
         self.menu("Run", "Run All Cells")
-        end = time.monotonic() + RUN_LIMIT
-        while not self.has_kernel() or self.python("len(In)") <= last:
-            assert time.monotonic() < end, f"not done after {RUN_LIMIT} s"
-            time.sleep(0.3)
+        wait_until(
+            lambda: self.has_kernel() and self.python("len(In)") > last,
+            RUN_LIMIT,
+            lambda: f"{last} cells to run",
+        )
         self.save()
 
     def save(self):
@@ -66,10 +65,7 @@ def open_lesson(lab, open_page, screenshots):
         page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=90_000)
         lesson = Lesson(lab, page, name, screenshots)
         opened.append(lesson)
-        end = time.monotonic() + 90
-        while not lesson.has_kernel():
-            assert time.monotonic() < end, "no kernel"
-            time.sleep(0.2)
+        wait_until(lesson.has_kernel, 90, lambda: "no kernel")
         return lesson
 
     yield open_lesson
@@ -114,10 +110,7 @@ def check_explorer(lesson, cell):
         handle.first.press("ArrowLeft")
     else:  # an explorer without sliders has lists
         cell.locator("select:visible").first.select_option(index=2)
-    end = time.monotonic() + 20
-    while lesson.python(SETTINGS) == before:
-        assert time.monotonic() < end, "the control moved nothing"
-        time.sleep(0.1)
+    wait_until(lambda: lesson.python(SETTINGS) != before, 60, lambda: "the control moved nothing")
     lesson.screenshot(f"explorer-of-{lesson.name[:-6]}")
 
 

@@ -16,6 +16,7 @@ from ipywidgets import Button, VBox
 from PIL import Image
 
 from mrcnn_steps import draw
+from tests.widgets.examples import check_shades, scattered_boxes
 from widgets.canvas import (
     NEGATIVE,
     NEUTRAL,
@@ -341,23 +342,10 @@ class TestPicture:
         assert (decode_png(canvas.to_png()) != everything).any()
 
     def test_density_agrees_with_counting(self):
-        generator = np.random.default_rng(3)
-        corner = generator.integers(-20, 90, (900, 2))
-        boxes = np.concatenate([corner, corner + generator.integers(1, 60, (900, 2))], axis=1)
+        boxes = scattered_boxes()
         layer = BoxLayer("many", boxes, groups=[Group("many", "#FFFFFF")])
         image = np.asarray(picture(np.zeros((100, 100, 3), np.uint8), [layer], width=100))
-        outlines = np.zeros((300, 300), int)
-        for x1, y1, x2, y2 in boxes + 100:
-            outlines[y1, x1:x2] += 1
-            outlines[y2 - 1, x1:x2] += 1
-            outlines[y1:y2, x1] += 1
-            outlines[y1:y2, x2 - 1] += 1
-        outlines = outlines[100:200, 100:200]
-        painted = image[:100, :, 0]
-        assert ((painted > 0) == (outlines > 0)).all()
-        shades = [np.unique(painted[outlines == count]) for count in np.unique(outlines)]
-        assert all(len(shade) == 1 for shade in shades)
-        assert (np.diff(np.concatenate(shades)) >= 0).all()
+        check_shades(image[:100, :, 0], boxes)
 
     def test_every_kind_of_layer_leaves_ink(self):
         mask = np.zeros((1, 120, 160), bool)
