@@ -7,23 +7,26 @@ import pickle
 from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.models import detection
+from torchvision.models import detection, vgg
 from torchvision.ops import FrozenBatchNorm2d
 
 from mrcnn_steps.data import COCO_CLASSES
 from mrcnn_steps.model import checkpoint, load_model
 from mrcnn_steps.model.checkpoint import (
     build,
+    default_class_names,
     fit,
     freeze_norms,
     infer_architecture,
     load_backbone,
+    match_classes,
     save_weights,
     start_from,
     write_atomically,
@@ -190,6 +193,33 @@ def test_a_backbone_from_a_file(tmp_path: Path, prefix: str) -> None:
         assert torch.equal(value, classifier[f"features.{key}"]), key
 
 
+def test_the_backbone_of_ssd_from_a_file(tmp_path: Path) -> None:
+    """SSD cuts VGG in two; put together again, the parts compute what the classifier does."""
+    layers = vgg.make_layers(vgg.cfgs["D"]).eval()
+    torch.save({f"features.{k}": v for k, v in layers.state_dict().items()}, tmp_path / "vgg.pth")
+    built = build("ssd300_vgg16", CLASSES).eval()
+    load_backbone(built, tmp_path / "vgg.pth")
+    photo = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        found = built.backbone.extra[0][:-1](built.backbone.features(photo))
+        torch.testing.assert_close(found, layers[:-1](photo))
+
+
+def test_ssd_downloads_the_weights_that_its_pixels_fit(
+    offline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pixels go up to 255: torchvision has weights of their own for it, told by their hash."""
+    wanted = torchvision.models.VGG16_Weights.IMAGENET1K_FEATURES.url[-12:-4]
+
+    class Response(io.BytesIO):
+        def info(self) -> Message:
+            return Message()
+
+    monkeypatch.setattr("torch.hub.urlopen", lambda *args, **kwargs: Response(b"something else"))
+    with pytest.raises(ConnectionError, match=rf'invalid hash value \(expected "{wanted}'):
+        build("ssd300_vgg16", CLASSES, pretrained_backbone=True)
+
+
 def test_a_frozen_norm_computes_what_a_norm_in_testing_does() -> None:
     norm = nn.BatchNorm2d(5, eps=1e-3)
     for value in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
@@ -240,6 +270,46 @@ def test_classes_of_the_same_name_keep_what_they_learned(saved: Path) -> None:
     rest = [key for key in rest if "mask_fcn_logits" not in key]
     assert len(rest) > 100
     assert all(torch.equal(state[key], old[key]) for key in rest)
+
+
+SINGLE_STAGE = {
+    "retinanet_resnet50_fpn": ("cls_logits", 9),
+    "fcos_resnet50_fpn": ("cls_logits", 1),
+    "ssd300_vgg16": ("module_list.1", 6),
+    "ssdlite320_mobilenet_v3_large": ("module_list.5.1", 6),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE_STAGE)
+def test_classes_of_detectors_without_proposals(name: str) -> None:
+    """There, anchor a of class c has row a · classes + c."""
+    layer, anchors = SINGLE_STAGE[name]
+    key = f"head.classification_head.{layer}.weight"
+    new: Any = build(name, ("background", "horse", "cat"))
+    fresh = new.state_dict()
+    old = {k: v + 1.0 if v.is_floating_point() else v for k, v in fresh.items()}
+    assert len(fresh[key]) == 3 * anchors
+    matched = match_classes(old, CLASSES, new)
+    for anchor in range(anchors):
+        background, horse, cat = (3 * anchor + label for label in range(3))
+        assert torch.equal(matched[key][background], old[key][background])
+        assert torch.equal(matched[key][horse], fresh[key][horse])
+        assert torch.equal(matched[key][cat], old[key][3 * anchor + CLASSES.index("cat")])
+    with torch.device("meta"):
+        larger = build(name, (*CLASSES, "cow")).state_dict()
+    changed = {k for k in old if matched[k] is not old[k]}
+    assert changed == {k for k in old if old[k].shape != larger[k].shape}
+
+
+@pytest.mark.parametrize("name", SINGLE_STAGE)
+def test_the_number_of_classes_shows_in_the_shapes(name: str) -> None:
+    """Files of others tell no class names; 91 rows are those of torchvision."""
+    for count in (4, 91):
+        with torch.device("meta"):
+            weights = build(name, ("background",) * count).state_dict()
+        names = default_class_names(weights)
+        assert len(names) == count
+        assert names[1] == ("class 1" if count == 4 else "person")
 
 
 def test_the_same_classes_in_another_order(saved: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mrcnn_steps.cli import main
 from mrcnn_steps.data import CocoFolder, Sample
-from mrcnn_steps.model.checkpoint import save_weights
+from mrcnn_steps.model.checkpoint import build, save_weights
 from mrcnn_steps.model.evaluate import category_ids, evaluate, table
 from mrcnn_steps.model.network import tiny
 
@@ -389,6 +389,28 @@ def test_command_prints_a_table_and_writes_json(
     assert [line.split()[0] for line in lines[1:4]] == ["all", "person", "dog"]
     assert any(line.startswith("RPN recall50@1000") for line in lines)
     assert list(out.parent.iterdir()) == [out], "no temporary file is left"
+
+
+def test_a_detector_without_proposals_and_masks(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Box AP alone; the table says why there is nothing else."""
+    folder = write(content, tmp_path)
+    name, path = "ssdlite320_mobilenet_v3_large", tmp_path / "model.safetensors"
+    save_weights(build(name, MODEL_CLASSES), path, name, 320)
+    out = tmp_path / "metrics.json"
+    assert main(command(folder, "--model", str(path), "--out", str(out))) == 0
+    metrics = json.loads(out.read_text())
+    assert set(metrics) == {"box", "photos", "objects"}
+    assert (metrics["photos"], metrics["objects"]) == (4, 6)
+    assert metrics["box"]["classes"]["person"]["objects"] == 4
+    printed = capsys.readouterr().out
+    assert printed == table(metrics) + "\n"
+    assert printed.splitlines()[0].split() == ["objects", "box", "AP", "box", "AP50"]
+    assert printed.splitlines()[-2:] == [
+        "no mask AP: the model predicts no masks",
+        "no RPN recall: the model has no RPN",
+    ]
 
 
 def test_json_is_written_whole_or_not_at_all(

@@ -261,14 +261,25 @@ def infer_architecture(weights: dict[str, Tensor]) -> str | None:
 
 def default_class_names(weights: dict[str, Tensor]) -> tuple[str, ...]:
     """Names for the classes of a checkpoint that does not tell them."""
-    score = weights.get("roi_heads.box_predictor.cls_score.weight")
-    count = len(COCO_CLASSES) if score is None else len(score)
+    count = count_classes(weights)
     if count == len(COCO_CLASSES):
         return COCO_CLASSES
     coco = detection.MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
     if count == len(coco):
         return ("background", *coco[1:])
     return ("background", *(f"class {label}" for label in range(1, count)))
+
+
+def count_classes(weights: dict[str, Tensor]) -> int:
+    """Number of classes of a checkpoint, with background, from the rows of its last layers."""
+    score = weights.get("roi_heads.box_predictor.cls_score.weight")
+    if score is not None:
+        return len(score)
+    for layer in ANCHOR_LAYERS:
+        boxes = layer.replace("classification", "regression").replace("cls_logits", "bbox_reg")
+        if f"{layer}.weight" in weights and f"{boxes}.weight" in weights:
+            return 4 * len(weights[f"{layer}.weight"]) // len(weights[f"{boxes}.weight"])
+    return len(COCO_CLASSES)
 
 
 def fit(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
