@@ -82,7 +82,7 @@ body[data-jp-theme-light="false"] .mrv, body.vscode-dark .mrv {
 .mrv .mrv-card-foot:empty { display: none; }
 .mrv .mrv-legend {
   display: flex; flex-wrap: wrap; align-items: center; gap: 5px 6px; margin-top: 8px;
-  max-height: 84px; overflow-y: auto; padding: 2px;
+  max-height: 121px; overflow-y: auto; padding: 2px;
 }
 .mrv .mrv-legend:empty { display: none; }
 .mrv .mrv-set { display: contents; }

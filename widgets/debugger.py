@@ -479,7 +479,7 @@ class PipelineDebugger(StaticView, widgets.VBox):
             options=["tiny", "coco"],
             value=self.model,
             description="model",
-            placeholder="the model of the trace",
+            placeholder="the trace's own",
             continuous_update=False,
             tooltip=self.traits()["model"].help,
             layout=wide,

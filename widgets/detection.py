@@ -286,7 +286,7 @@ class DetectionExplorer(Explorer):
         counts = self.counts
         rows = [(text, f"{counts[step]:,}") for step, text in STEPS.items()]
         self.steps.heading = (
-            f"Candidates left (the best {MOST_DRAWN:,} are drawn)"
+            f"Candidates left (best {MOST_DRAWN:,} drawn)"
             if before > MOST_DRAWN
             else "Candidates left after each step"
         )

@@ -63,6 +63,8 @@ from widgets.canvas import YELLOW, BoxLayer, Canvas, Group, StaticView
 # Side of the square that a photo is fitted into where no model decides.
 SIDE = 1024
 SIDE_PANEL = "290px"
+# Letters of a table's cell that is never broken into lines.
+SHORT = 16
 
 Source = Trace | Sample | str
 
@@ -235,7 +237,7 @@ class Readout(widgets.HTML):
                 look = "font-weight: 700; background: rgba(86, 180, 233, .22);"
             cells = "".join(
                 f'<td style="padding: 0 6px; text-align: {"right" if column else "left"}; '
-                f'overflow-wrap: anywhere;">{html.escape(text)}</td>'
+                f'{_wrapping(column, text)}">{html.escape(text)}</td>'
                 for column, text in enumerate(row)
             )
             lines.append(f'<tr style="background: none; {look}">{cells}</tr>')
@@ -248,6 +250,12 @@ class Readout(widgets.HTML):
             f'<table style="width: 100%; border-collapse: collapse;">{"".join(lines)}</table>'
             "</div></div>"
         )
+
+
+def _wrapping(column: int, text: str) -> str:
+    """A number stays in one piece, however long the name beside it; a long name may break."""
+    fits = column > 0 and len(text) <= SHORT
+    return "white-space: nowrap;" if fits else "overflow-wrap: anywhere;"
 
 
 class Explorer(StaticView, widgets.VBox):
@@ -296,6 +304,8 @@ class Explorer(StaticView, widgets.VBox):
             bounds = {end: getattr(trait, end) for end in ("min", "max")}
             step = {"step": 0.01, "readout_format": ".2f"} if kind is widgets.FloatSlider else {}
             options = {**bounds, **step, **options}
+        if kind is widgets.Checkbox:
+            options = {"indent": False, **options}
         if isinstance(trait, t.Enum) and "options" not in options:
             options["options"] = list(trait.values or ())
         widget = kind(

@@ -145,11 +145,7 @@ class MaskExplorer(Explorer):
                 ),
                 self.control("threshold", "threshold"),
                 self.control(
-                    "exact",
-                    "paste",
-                    widgets.ToggleButtons,
-                    options=list(PASTES.items()),
-                    style={"button_width": "auto"},
+                    "exact", "paste", widgets.Dropdown, options=list(PASTES.items()), width="170px"
                 ),
             ],
             [self._grids(), self.numbers],

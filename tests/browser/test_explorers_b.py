@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser.conftest import box_of, wait_until
+from tests.browser.conftest import box_of, next_frame, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -140,7 +140,7 @@ def test_masks(open_notebook):
     height = height_of(page)
     notebook.drag("threshold", 0.8)
     notebook.wait_python("0.7 < e.threshold < 0.9")
-    page.get_by_role("button", name="exact", exact=True).click()
+    page.get_by_label("paste", exact=True).select_option(label="exact")
     notebook.wait_python("e.exact")
     notebook.screenshot("masks-high-threshold")
     at = place(notebook, "e.canvas['detections'].boxes[3]")
@@ -206,3 +206,39 @@ def test_debugger(open_notebook, tmp_path):
     notebook.wait_python("e.trace.image.shape[1:] == (480, 640) and e.busy == ''")
     notebook.theme("JupyterLab Dark")
     notebook.screenshot("debugger-uploaded-dark")
+
+
+SMALL = """
+import torch
+from mrcnn_steps.data import Sample
+from mrcnn_steps.model.network import tiny
+from mrcnn_steps.trace import trace
+from widgets.debugger import PipelineDebugger
+torch.manual_seed(3)
+names = ("background", "<img src=x onerror=alert(1)>", "cat")
+model = tiny(names, 128, box_score_thresh=0.0).eval()
+masks = torch.zeros((1, 30, 40), dtype=torch.bool)
+masks[0, 5:25, 10:30] = True
+photo = Sample.from_masks(torch.randint(0, 255, (3, 30, 40), dtype=torch.uint8), masks,
+                          torch.tensor([1]), torch.tensor([False]), names, names[1])
+e = PipelineDebugger(trace(model, photo))
+"""
+
+
+def test_a_hostile_name_on_a_tiny_photo_is_text_in_every_stage(open_notebook):
+    """Were it HTML anywhere, its dialog would be among the page's errors."""
+    notebook, _ = start(open_notebook, SMALL, **WIDE)
+    page = notebook.page
+    follow = page.get_by_label("follow")
+    follow.select_option(label="object 0 · <img src=x onerror=alert(1)>")
+    for stage in STAGES:
+        notebook.wait_python("e.stage", stage)
+        page.locator(".mrv-chip:visible", has_text="followed").first.wait_for()
+        page.get_by_role("status").filter(has_text="<img src=x").first.wait_for()
+        box = box_of(page.locator(".mrv-stage:visible").first)
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        next_frame(page)
+        assert page.locator("img[src='x']").count() == 0
+        notebook.screenshot(f"hostile-{stage}")
+        if stage != STAGES[-1]:
+            page.get_by_title("Next stage").click()

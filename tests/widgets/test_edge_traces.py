@@ -1,4 +1,4 @@
-"""The explorers of stages 5 to 7 and the debugger on traces with little, much or odd in them."""
+"""The explorers and the debugger on traces with little, much or odd in them."""
 
 from dataclasses import replace
 
@@ -12,13 +12,12 @@ from mrcnn_steps.data import Sample
 from mrcnn_steps.model.network import CHANNELS, HalvedPyramid, PyramidAnchors, tiny
 from mrcnn_steps.trace import trace
 from widgets.classification import ClassificationExplorer
-from widgets.debugger import STAGES, PipelineDebugger
+from widgets.debugger import EXPLORERS, STAGES, PipelineDebugger
 from widgets.detection import DetectionExplorer
 from widgets.masks import MaskExplorer
 
 EVIL = "<img src=x onerror=alert(1)>"
 NAMES = ("background", EVIL, "cat")
-EXPLORERS = (ClassificationExplorer, DetectionExplorer, MaskExplorer)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +126,7 @@ TRACES = (
 
 
 @pytest.mark.parametrize("name", TRACES)
-@pytest.mark.parametrize("make", EXPLORERS)
+@pytest.mark.parametrize("make", EXPLORERS.values(), ids=EXPLORERS.keys())
 def test_it_displays_and_leaves_a_picture(make, name, request):
     explorer = make(request.getfixturevalue(name))
     data, _ = explorer._repr_mimebundle_()
@@ -136,13 +135,24 @@ def test_it_displays_and_leaves_a_picture(make, name, request):
     explorer.close()
 
 
+@pytest.mark.parametrize("make", EXPLORERS.values(), ids=EXPLORERS.keys())
+def test_without_rows_its_layers_stay(make, usual, without_objects, without_proposals):
+    """What somebody hid in the legend stays hidden while rows come and go."""
+    layers = []
+    for traced in (usual, without_objects, without_proposals):
+        explorer = make(traced)
+        layers.append({layer.name for layer in explorer.canvas.layers})
+        explorer.close()
+    assert layers == [layers[0]] * 3
+
+
 def test_the_check_for_html_sees_the_readouts(usual):
     explorer = ClassificationExplorer(usual)
     assert "&lt;img src=x" in _html_of(explorer)
     explorer.close()
 
 
-@pytest.mark.parametrize("name", [name for name in TRACES if name not in ("crowded", "huge")])
+@pytest.mark.parametrize("name", TRACES)
 def test_the_debugger_steps_through_all_stages(name, request):
     debugger = PipelineDebugger(request.getfixturevalue(name))
     for stage in STAGES:

@@ -112,6 +112,13 @@ def test_a_readout_shows_text_as_text():
     assert readout.value.count("&lt;img") == 3
 
 
+def test_a_long_name_breaks_and_the_numbers_beside_it_do_not():
+    readout = Readout("Objects")
+    readout.show([(HOSTILE, "0.75", HOSTILE)])
+    wraps = [cell.split('">')[0] for cell in readout.value.split("<td ")[1:]]
+    assert ["nowrap" in style for style in wraps] == [False, True, False]
+
+
 def test_a_readout_keeps_its_height():
     readout = Readout("Counts", lines=4)
     empty = readout.value.split("overflow-y")[0]
