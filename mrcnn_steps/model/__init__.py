@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 def load_model(
     name: str | os.PathLike[str] = "tiny", architecture: str | None = None
 ) -> "MaskRCNN":
-    """Load a trained Mask R-CNN.
+    """Load a trained torchvision detector.
 
     Args:
         name: "tiny", the bundled model; "coco", torchvision's `maskrcnn_resnet50_fpn` trained on
@@ -19,7 +19,8 @@ def load_model(
             of a torchvision detection model. Without it the shapes in the file have to tell.
 
     Returns:
-        A torchvision model in eval mode with the attribute `class_names`.
+        A torchvision model in eval mode with the attribute `class_names`: a Mask R-CNN, unless
+        the checkpoint is of another detector.
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
