@@ -116,6 +116,7 @@ class Lab:
     url: str
     root: Path
     runtime: Path
+    settings: Path
 
     def get(self, path: str) -> Any:
         request = urllib.request.Request(
@@ -164,7 +165,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     command += ["--LabApp.extension_manager=readonly"]
     with (home / "log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=root)
-    lab = Lab(f"http://127.0.0.1:{port}", root, runtime)
+    lab = Lab(f"http://127.0.0.1:{port}", root, runtime, settings)
     try:
         wait_until(lambda: _answers(lab, server), 60, lambda: (home / "log").read_text()[-2000:])
         yield lab
@@ -326,6 +327,9 @@ def open_notebook(
 
     def open_notebook(*cells: str, run: bool = True, **options: Any) -> Notebook:
         name = re.sub(r"\W+", "-", f"{request.node.name}-{len(opened)}") + ".ipynb"
+        # JupyterLab remembers the theme that the test before switched to.
+        theme = lab.settings / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
+        theme.unlink(missing_ok=True)
         code = [nbformat.v4.new_code_cell(cell) for cell in cells]
         kernel = {
             "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
