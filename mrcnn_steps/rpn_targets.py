@@ -13,9 +13,9 @@ POSITIVE, NEGATIVE, NEUTRAL = 1, -1, 0
 # The notes' implementation lets a negative touch a crowd by less than this IoU.
 CROWD_IOU = 0.001
 
-# Anchors are compared with all ground truth in pieces of this many, so that a piece's IoU matrix
-# stays in the processor's cache: five times as fast as one large matrix for 65,472 × 50.
-PIECE = 8192
+# Anchors are compared with all ground truth in pieces whose IoU matrix has this many cells, so that
+# it stays in the processor's cache: five times as fast as one large matrix for 65,472 × 50.
+PIECE_CELLS = 400_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +67,10 @@ def _iou_pieces(anchors: Tensor, boxes: Tensor) -> list[Tensor]:
     x1, y1, x2, y2 = boxes.T[:, :, None]
     area = _area(boxes)[:, None]
     anchor_area = _area(anchors)
+    count = max(1, PIECE_CELLS // max(1, len(boxes)))
     pieces = []
     for columns, areas in zip(
-        anchors.T.contiguous().split(PIECE, dim=1), anchor_area.split(PIECE), strict=True
+        anchors.T.contiguous().split(count, dim=1), anchor_area.split(count), strict=True
     ):
         width = torch.minimum(columns[2], x2).sub_(torch.maximum(columns[0], x1)).clamp_(min=0)
         height = torch.minimum(columns[3], y2).sub_(torch.maximum(columns[1], y1)).clamp_(min=0)
