@@ -9,7 +9,7 @@ from torchvision.ops import box_iou
 
 from mrcnn_steps.anchors import pyramid
 from mrcnn_steps.boxes import decode
-from mrcnn_steps.rpn_targets import PIECE, build, match, sample_anchors
+from mrcnn_steps.rpn_targets import PIECE_CELLS, build, match, sample_anchors
 
 NO_BOXES = torch.zeros(0, 4)
 
@@ -161,9 +161,10 @@ def test_all_anchors_that_tie_for_an_object_are_forced():
 
 
 def test_ties_are_found_across_the_pieces_the_work_is_cut_into():
-    anchors = torch.tensor([[0.0, 0, 10, 10]]).repeat(3 * PIECE + 5, 1)
+    objects = torch.tensor([[0.0, 0, 30, 30]]).repeat(50, 1)
+    anchors = torch.tensor([[0.0, 0, 10, 10]]).repeat(3 * PIECE_CELLS // 50 + 5, 1)
     anchors[1:-1] += 100
-    found = match(anchors, torch.tensor([[0.0, 0, 30, 30]]))
+    found = match(anchors, objects)
     assert found.labels[[0, -1]].tolist() == [1, 1]
     assert (found.labels[1:-1] == -1).all()
     assert len(found.labels) == len(found.iou) == len(found.gt_index) == len(anchors)
