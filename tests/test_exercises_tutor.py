@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import signal
 import threading
 import time
 
@@ -225,6 +226,9 @@ def test_leaving_the_program_is_answered():
 
 
 def test_interrupting_the_kernel_interrupts():
+    # A process that was started in the background ignores interruptions; a kernel does not.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def iou(boxes1, boxes2):
         _thread.interrupt_main()
         while True:
@@ -232,6 +236,7 @@ def test_interrupting_the_kernel_interrupts():
 
     with no_thread_left_behind(), pytest.raises(KeyboardInterrupt):
         check(iou)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_what_the_learner_prints_is_shown_with_the_failing_input_and_nowhere_else(capsys):
