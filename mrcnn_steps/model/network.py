@@ -167,7 +167,7 @@ def tiny(
     class_names: Sequence[str] = COCO_CLASSES,
     image_size: int = 1024,
     box_score_thresh: float = 0.05,
-    box_nms_thresh: float = 0.5,
+    box_nms_thresh: float = 0.4,
 ) -> MaskRCNN:
     """Build the bundled architecture with fresh weights.
 

@@ -25,7 +25,9 @@ def _by_hand(trace, **settings):
 
 def test_with_the_models_own_settings_it_shows_the_traces_own_result(explorer, tiny_trace):
     assert explorer.detections is tiny_trace.detections
-    assert (explorer.score_threshold, explorer.nms_threshold) == (0.05, 0.5)
+    heads = tiny_trace.model.roi_heads
+    assert explorer.score_threshold == heads.score_thresh == 0.05
+    assert explorer.nms_threshold == heads.nms_thresh == 0.4
     assert explorer.max_detections == 100
     proposals, classes = tiny_trace.classification.probs.shape
     assert explorer.counts["refined"] == proposals * classes
@@ -95,7 +97,7 @@ def test_a_suppressed_candidate_names_the_one_that_suppressed_it(explorer):
         assert explorer.fate(candidate) == f"suppressed by candidate {rival}"
         assert found.candidate_label[rival] == found.candidate_label[candidate]
         iou = box_iou(found.clipped[[candidate]], found.clipped[[rival]]).item()
-        assert iou > 0.5
+        assert iou > explorer.nms_threshold
         assert ("IoU of the two", f"{iou:.3f}") in explorer.numbers.rows
         drawn = explorer.canvas["its suppressor"].boxes
         assert torch.equal(torch.from_numpy(drawn), found.clipped[[rival]])
