@@ -297,6 +297,26 @@ class Notebook:
         mouse.down()
         mouse.move(track["x"] + share * track["width"], track["y"] + track["height"] / 2, steps=8)
         mouse.up()
+        self.settle()
+
+    def settle(self) -> None:
+        """Waits until the kernel has had nothing to do for a while.
+
+        While the kernel is at work, a widget holds back its next value; what another widget says
+        meanwhile overtakes it.
+        """
+        self.page.wait_for_function(
+            """() => {
+                const status = document.querySelector(
+                    '.jp-Notebook-ExecutionIndicator').dataset.status;
+                if (status !== 'idle' || !window.idleSince) window.idleSince = performance.now();
+                const rested = status === 'idle' && performance.now() - window.idleSince > 400;
+                if (rested) window.idleSince = 0;
+                return rested;
+            }""",
+            polling=50,
+            timeout=60_000,
+        )
 
     def restart_kernel(self) -> None:
         self.menu("Kernel", "Restart Kernel…")

@@ -76,6 +76,7 @@ def test_classification(open_notebook):
     before = notebook.python("e.proposal")
     stage.click(position=at)
     notebook.wait_python(f"e.proposal != {before}")
+    notebook.settle()
     name = notebook.python("e.bars.rows[0][0]")
     page.locator(".widget-html", has_text=name).first.wait_for()
     notebook.screenshot("classification-picked")
@@ -110,6 +111,7 @@ def test_detection(open_notebook):
     notebook.wait_python("e.best_class_only")
     page.get_by_label("best class only (the notes' way)").uncheck()
     notebook.wait_python("e.best_class_only", False)
+    notebook.settle()
     row = notebook.python(
         "next(i for i, c in enumerate(e.drawn.tolist()) if e.detections.suppressor(c) is not None)"
     )
@@ -147,6 +149,7 @@ def test_masks(open_notebook):
     stage.hover(position=at)
     page.locator(".mrv-card").first.wait_for()
     stage.click(position=at)
+    notebook.settle()
     notebook.wait_python("e.canvas.selected[0]", "detections")
     page.get_by_label("mask of class").select_option(label="dog")
     notebook.wait_python("e.label == e.trace.class_names.index('dog')")
