@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image, remove_small_boxes
+from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from mrcnn_steps.boxes import BoxesLike, Weights, as_boxes, decode
+from mrcnn_steps.overlaps import suppressor
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +97,7 @@ class Detections:
             return None
         same_class = self.candidate_label[self.nms_rows] == self.candidate_label[row]
         rivals = self.nms_rows[same_class]
-        iou = box_iou(self.clipped[row : row + 1], self.clipped[rivals])[0]
-        return int(rivals[int((iou > self.nms_threshold).nonzero()[0])])
+        return suppressor(self.clipped, self.candidate_score, row, rivals, self.nms_threshold)
 
 
 def detect(

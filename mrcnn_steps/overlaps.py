@@ -1,10 +1,10 @@
-"""Non-maximum suppression again and again on the same boxes, as a slider asks for it."""
+"""Non-maximum suppression looked into: who suppressed whom, and again at another threshold."""
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchvision.ops import nms
+from torchvision.ops import box_iou, nms
 
 from mrcnn_steps.boxes import check_boxes
 
@@ -16,6 +16,35 @@ BLOCK = 128
 # The first look at a pair rounds differently than torchvision; the pairs it lets pass are
 # computed again.
 SLACK = 0.999
+
+
+def suppressor(
+    boxes: Float[Tensor, "N 4"],
+    scores: Float[Tensor, "N"],
+    row: int,
+    kept: Int[Tensor, "K"],
+    threshold: float,
+) -> int:
+    """Find the box that NMS kept instead of another.
+
+    `batched_nms` moves boxes far apart before it compares them, which rounds them. Where no IoU of
+    the boxes as they are exceeds the threshold, it was the largest that did so there.
+
+    Args:
+        boxes: [N, 4].
+        scores: [N].
+        row: a box that NMS dropped.
+        kept: [K] the rows that it kept of the same group, best first.
+        threshold: that of the NMS.
+
+    Returns:
+        The first of `kept` that overlaps the box by more than the threshold.
+    """
+    better = kept[scores[kept] >= scores[row]]
+    # In double precision, as torchvision compares.
+    iou = box_iou(boxes[row : row + 1], boxes[better])[0].double()
+    over = (iou > threshold).nonzero().flatten()
+    return int(better[over[0] if len(over) else iou.argmax()])
 
 
 class Overlaps:

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image, nms, remove_small_boxes
+from torchvision.ops import batched_nms, clip_boxes_to_image, nms, remove_small_boxes
 
 from mrcnn_steps.boxes import BoxesLike, as_boxes, decode, normalize
-from mrcnn_steps.overlaps import Overlaps
+from mrcnn_steps.overlaps import Overlaps, suppressor
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +103,7 @@ class Proposals:
         if not took_part or (self.nms_rows == row).any():
             return None
         rivals = self.nms_rows[self.group[self.nms_rows] == self.group[row]]
-        iou = box_iou(self.clipped[row : row + 1], self.clipped[rivals])[0]
-        # In double precision, as torchvision's NMS compares.
-        return int(rivals[int((iou.double() > self.nms_threshold).nonzero()[0])])
+        return suppressor(self.clipped, self.top_scores, row, rivals, self.nms_threshold)
 
 
 def _top_rows(objectness: Tensor, sizes: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
