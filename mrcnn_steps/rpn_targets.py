@@ -37,6 +37,47 @@ class Match:
 
 
 @dataclass(frozen=True, eq=False)
+class AnchorOverlaps:
+    """All anchors compared with the ground truth, once; then labels at any thresholds.
+
+    Attributes:
+        gt_index: [A] the ground-truth box that overlaps the anchor most; -1 without ground truth.
+        iou: [A] IoU with that box, 0…1.
+        best: [A] whether no anchor overlaps some ground-truth box more.
+        near_crowd: [A] whether the anchor touches a crowd.
+    """
+
+    gt_index: Int[Tensor, "A"]
+    iou: Float[Tensor, "A"]
+    best: Bool[Tensor, "A"]
+    near_crowd: Bool[Tensor, "A"]
+
+    def match(self, positive_iou: float = 0.7, negative_iou: float = 0.3) -> Match:
+        """Label every anchor; see the function `match`.
+
+        Args:
+            positive_iou: threshold for positives, reached or exceeded.
+            negative_iou: threshold for negatives, not reached.
+
+        Returns:
+            Label, ground-truth index and IoU of every anchor.
+
+        Raises:
+            ValueError: the thresholds are not 0 ≤ negative ≤ positive ≤ 1.
+        """
+        if not 0 <= negative_iou <= positive_iou <= 1:
+            raise ValueError(
+                f"thresholds: expected 0 <= negative_iou <= positive_iou <= 1, "
+                f"found negative_iou={negative_iou}, positive_iou={positive_iou}"
+            )
+        labels = torch.full_like(self.gt_index, NEUTRAL, dtype=torch.int8)
+        labels[(self.iou < negative_iou) & ~self.near_crowd] = NEGATIVE
+        above = (self.iou >= positive_iou) & (self.gt_index >= 0)
+        labels[above | self.best] = POSITIVE
+        return Match(labels, self.gt_index, self.iou, self.best & ~above)
+
+
+@dataclass(frozen=True, eq=False)
 class RPNTargets:
     """What the RPN's two outputs should be for one image.
 
@@ -111,23 +152,36 @@ def match(
         ValueError: boxes are not finite or have no area, or the thresholds are not
             0 ≤ negative ≤ positive ≤ 1.
     """
+    return compare(anchors, gt_boxes, crowd_boxes).match(positive_iou, negative_iou)
+
+
+def compare(
+    anchors: BoxesLike,
+    gt_boxes: Float[Tensor, "G 4"],
+    crowd_boxes: Float[Tensor, "K 4"] | None = None,
+) -> AnchorOverlaps:
+    """Compare every anchor with the ground truth: the part of `match` that needs no threshold.
+
+    Args:
+        anchors: [A, 4] in pixels, or an `Anchors`.
+        gt_boxes: [G, 4] in pixels, with area; crowds are not among them.
+        crowd_boxes: [K, 4] boxes around groups, in pixels.
+
+    Returns:
+        What every anchor overlaps, and how much.
+
+    Raises:
+        ValueError: boxes are not finite or have no area.
+    """
     boxes = as_boxes(anchors, "anchors", positive_area=True)
     check_boxes(gt_boxes, "gt_boxes", positive_area=True)
-    if not 0 <= negative_iou <= positive_iou <= 1:
-        raise ValueError(
-            f"thresholds: expected 0 <= negative_iou <= positive_iou <= 1, "
-            f"found negative_iou={negative_iou}, positive_iou={positive_iou}"
-        )
-    iou, gt_index, forced = _overlaps(boxes, gt_boxes)
-    labels = torch.full((len(boxes),), NEUTRAL, dtype=torch.int8, device=boxes.device)
-    labels[iou < negative_iou] = NEGATIVE
+    iou, gt_index, best = _overlaps(boxes, gt_boxes)
+    near_crowd = torch.zeros_like(best)
     if crowd_boxes is not None and len(crowd_boxes):
         check_boxes(crowd_boxes, "crowd_boxes", positive_area=True)
         crowd_iou, _, _ = _overlaps(boxes, crowd_boxes)
-        labels[(labels == NEGATIVE) & (crowd_iou >= CROWD_IOU)] = NEUTRAL
-    above = (iou >= positive_iou) & (gt_index >= 0)
-    labels[above | forced] = POSITIVE
-    return Match(labels, gt_index, iou, forced & ~above)
+        near_crowd = crowd_iou >= CROWD_IOU
+    return AnchorOverlaps(gt_index, iou, best, near_crowd)
 
 
 def _overlaps(anchors: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -224,8 +278,35 @@ def build(
     Raises:
         ValueError: see `match` and `sample_anchors`.
     """
+    matched = match(anchors, gt_boxes, crowd_boxes, positive_iou, negative_iou)
+    return build_matched(matched, anchors, gt_boxes, count, positive_fraction, generator)
+
+
+def build_matched(
+    matched: Match,
+    anchors: BoxesLike,
+    gt_boxes: Float[Tensor, "G 4"],
+    count: int = 256,
+    positive_fraction: float = 0.5,
+    generator: torch.Generator | None = None,
+) -> RPNTargets:
+    """Build the RPN's training targets of anchors that are matched: sample, encode.
+
+    Args:
+        matched: what `match` says about them.
+        anchors: [A, 4] in pixels, or an `Anchors`.
+        gt_boxes: [G, 4] in pixels, with area; crowds are not among them.
+        count: anchors that are trained on, and rows of the deltas.
+        positive_fraction: see `sample_anchors`.
+        generator: see `sample_anchors`.
+
+    Returns:
+        See `build`.
+
+    Raises:
+        ValueError: see `sample_anchors`.
+    """
     boxes = as_boxes(anchors, "anchors", positive_area=True)
-    matched = match(boxes, gt_boxes, crowd_boxes, positive_iou, negative_iou)
     labels = sample_anchors(matched.labels, count, positive_fraction, generator)
     positive_index = (labels == POSITIVE).nonzero().flatten()
     positives = boxes[positive_index]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import ipywidgets as widgets
@@ -12,8 +11,7 @@ import traitlets as t
 from torchvision.ops import box_iou
 
 from mrcnn_steps.anchors import pyramid
-from mrcnn_steps.boxes import decode, encode
-from mrcnn_steps.rpn_targets import Match, RPNTargets, match, sample_anchors
+from mrcnn_steps.rpn_targets import Match, build_matched, compare
 from widgets.canvas import (
     NEGATIVE,
     NEUTRAL,
@@ -98,7 +96,7 @@ class RPNTargetExplorer(Explorer):
         self.arrange(self._controls(), [self._numbers, self._one])
         self._objects = [label for label, _ in object_options(self.scene.names)]
         self._drawable = as_boxes(self.anchors.boxes)
-        self._overlaps = match(self.anchors, self.scene.boxes, self.scene.crowd_boxes, 1.0, 1.0)
+        self._overlaps = compare(self.anchors, self.scene.boxes, self.scene.crowd_boxes)
         self.picked: int | None = None
         self._picked_in = "after"
         self.draw(
@@ -152,12 +150,19 @@ class RPNTargetExplorer(Explorer):
             other = {"positive_iou": "negative_iou", "negative_iou": "positive_iou"}[moved]
             setattr(self, other, getattr(self, moved))  # which comes back here
             return
-        self._matched = _relabeled(self._overlaps, self.positive_iou, self.negative_iou)
+        self._matched = self._overlaps.match(self.positive_iou, self.negative_iou)
         self._sample()
 
     def _sample(self, change: Any = None) -> None:
-        """Chooses the sample anew: the end of `rpn_targets.build`, without another match."""
-        self.targets = self._targets(self._matched)
+        """Chooses the sample anew, without another match."""
+        self.targets = build_matched(
+            self._matched,
+            self.anchors,
+            self.scene.boxes,
+            self.count,
+            self.positive_fraction,
+            torch.Generator(self._matched.labels.device).manual_seed(self.seed),
+        )
         self.counts = {
             "before sampling": _counts(self._matched, self._matched.labels),
             "after sampling": _counts(self._matched, self.targets.labels),
@@ -169,16 +174,6 @@ class RPNTargetExplorer(Explorer):
         )
         self._draw_refinement()
         self._draw_anchors()
-
-    def _targets(self, matched: Match) -> RPNTargets:
-        generator = torch.Generator(matched.labels.device).manual_seed(self.seed)
-        labels = sample_anchors(matched.labels, self.count, self.positive_fraction, generator)
-        rows = (labels == 1).nonzero().flatten()
-        positives = self.anchors.boxes[rows]
-        moves = encode(self.scene.boxes[matched.gt_index[rows]], positives)
-        deltas = moves.new_zeros((self.count, 4))
-        deltas[: len(moves)] = moves
-        return RPNTargets(matched, labels, deltas, rows, decode(moves, positives))
 
     def _draw_anchors(self, change: Any = None) -> None:
         sampled = self.labels == "after sampling"
@@ -278,21 +273,6 @@ class RPNTargetExplorer(Explorer):
                 *((f"  {self._objects[i]}", f"{iou[i]:.3f}") for i in touched),
             ]
         )
-
-
-def _relabeled(overlaps: Match, positive_iou: float, negative_iou: float) -> Match:
-    """What `match` finds with other thresholds, without comparing anchors and objects again.
-
-    Args:
-        overlaps: found with both thresholds 1: then every anchor is negative that no object forces
-            to be positive, no crowd keeps neutral, and that is no object's very box.
-        positive_iou: see `match`.
-        negative_iou: see `match`.
-    """
-    above = (overlaps.iou >= positive_iou) & (overlaps.gt_index >= 0)
-    labels = torch.where(overlaps.iou < negative_iou, overlaps.labels.clamp(max=0), 0)
-    labels[above | overlaps.forced] = 1
-    return replace(overlaps, labels=labels, forced=overlaps.forced & ~above)
 
 
 def _counts(matched: Match, labels: torch.Tensor) -> dict[str, int]:

@@ -8,7 +8,7 @@ from torchvision.ops import box_iou
 
 from mrcnn_steps.anchors import pyramid
 from mrcnn_steps.rpn_targets import build, match
-from widgets.rpn_targets import RPNTargetExplorer, _relabeled
+from widgets.rpn_targets import RPNTargetExplorer
 
 
 @pytest.fixture(scope="module")
@@ -142,34 +142,8 @@ def test_hovering_tells_the_iou_with_each_object(explorer):
     assert told[f"  {best} · {explorer.scene.names[best]}"] == f"{expected[best]:.3f}"
 
 
-@pytest.mark.parametrize("thresholds", [(0.7, 0.3), (0.5, 0.5), (1.0, 1.0), (0.2, 0.0), (1.0, 0.0)])
-@pytest.mark.parametrize("crowds", [0, 2])
-def test_other_thresholds_match_as_the_stage_does(random_boxes, thresholds, crowds):
-    anchors = pyramid(256, anchor_stride=2)
-    # An object that is an anchor, one that touches none, and some that force their best anchors.
-    objects = torch.cat(
-        (
-            random_boxes(8, (256, 256), sides=(8, 90)),
-            anchors.boxes[900:901],
-            torch.tensor([[900.0, 0, 950, 60]]),
-        )
-    )
-    crowd_boxes = random_boxes(crowds, (256, 256), seed=1, sides=(60, 120))
-    ours = _relabeled(match(anchors, objects, crowd_boxes, 1.0, 1.0), *thresholds)
-    theirs = match(anchors, objects, crowd_boxes, *thresholds)
-    for name, value in vars(theirs).items():
-        assert torch.equal(getattr(ours, name), value), name
-        assert getattr(ours, name).dtype == value.dtype
-
-
-def test_without_objects_thresholds_match_as_the_stage_does(explorer):
-    nothing = torch.zeros((0, 4))
-    ours = _relabeled(match(explorer.anchors, nothing, None, 1.0, 1.0), 0.5, 0.0)
-    assert torch.equal(ours.labels, match(explorer.anchors, nothing, None, 0.5, 0.0).labels)
-
-
 def test_moving_a_threshold_compares_no_boxes_again(explorer, monkeypatch):
-    monkeypatch.setattr("widgets.rpn_targets.match", None)
+    monkeypatch.setattr("mrcnn_steps.rpn_targets._overlaps", None)
     explorer.positive_iou = 0.55
     assert int((explorer.targets.match.iou >= 0.55).sum()) > 0
 
