@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional as v2
 from mrcnn_steps.data import Sample
 from mrcnn_steps.mini_masks import expand
 from mrcnn_steps.model.augment import (
+    PASTED_SCALE,
     SMALLEST_SIDE,
     Augmentation,
     Example,
@@ -103,7 +104,8 @@ def test_masks_boxes_and_labels_are_those_of_the_picture(
     seen = torch.zeros((CANVAS, CANVAS), dtype=torch.bool)
     for mask, box, label in zip(masks, example.boxes, example.labels.tolist(), strict=True):
         away = (example.image.int() - COLORS[label][:, None, None]).abs().amax(dim=0)
-        assert (away[core(mask, 3)] < 6).all()
+        # A pasted object may be enlarged twice, and its rim is blended with what was around it.
+        assert (away[core(mask, 5)] < 6).all()
         x1, y1, x2, y2 = box.tolist()
         rows, columns = torch.where(colored(example, label) & ~grown(ignored, 2))
         # Enlarging blurs the rim, so the color begins up to two pixels inside the box.
@@ -258,6 +260,17 @@ def test_a_pasted_object_covers_what_is_behind_it(street: Sample, shop: Sample, 
         assert (pasted.image[:, inside] == COLORS[4][:, None]).all()
     assert (pasted.full_area[3] >= new.sum()).all(), "part of it may lie outside"
     assert torch.equal(pasted.full_area[:3], areas(street.masks))
+
+
+def test_pasted_objects_are_as_often_shrunk_as_enlarged(shop: Sample) -> None:
+    wide = scene_of(photo(400, 400, []))
+    own = shop.masks[1].sum()
+    factors = torch.stack(
+        [paste_object(wide, shop, 1, generator(seed)).full_area[-1] / own for seed in range(60)]
+    ).sqrt()
+    assert factors.min() == pytest.approx(PASTED_SCALE[0], rel=0.1)
+    assert factors.max() == pytest.approx(PASTED_SCALE[1], rel=0.1)
+    assert 0.35 < (factors < 1).float().mean() < 0.65
 
 
 def test_one_to_three_objects_are_pasted(street: Sample) -> None:

@@ -24,6 +24,10 @@ SMALLEST_PART = 0.15
 
 MINI_SIZE = 112
 
+# Pasted objects are shrunk or enlarged by up to these factors, so that a class of which the photos
+# show no close-up is seen large as well, and whole.
+PASTED_SCALE = (0.4, 2.5)
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -211,7 +215,8 @@ def paste_object(scene: Scene, source: Sample, index: int, generator: torch.Gene
     patch = source.image[:, y1:y2, x1:x2]
     cutout = source.masks[index, y1:y2, x1:x2]
     height, width = scene.image.shape[1:]
-    factor = uniform(0.5, 1.4, generator)
+    smallest, largest = PASTED_SCALE
+    factor = smallest * (largest / smallest) ** uniform(0, 1, generator)
     factor = min(factor, 0.8 * height / (y2 - y1), 0.8 * width / (x2 - x1))
     size = [max(1, round((y2 - y1) * factor)), max(1, round((x2 - x1) * factor))]
     patch = transforms.resize(tv_tensors.Image(patch), size, antialias=True).as_subclass(Tensor)
