@@ -85,6 +85,13 @@ class Anchors:
         ends = list(itertools.accumulate(grid.count for grid in self.grids))
         return tuple(slice(start, end) for start, end in zip([0, *ends], ends, strict=False))
 
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """The levels as the FPN paper calls them: of five, P2 is the finest."""
+        if len(self.grids) == 5:
+            return ("P2", "P3", "P4", "P5", "P6")
+        return tuple(f"level {level}" for level in range(len(self.grids)))
+
     def levels(self, indices: Int[Tensor, "N"]) -> Int[Tensor, "N"]:
         """Give the pyramid level of each anchor.
 

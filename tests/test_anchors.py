@@ -236,3 +236,9 @@ def test_boxes_that_do_not_fill_their_grids_are_refused(refused):
         Anchors(torch.full((12, 4), float("nan")), grids)
     with pytest.raises(refused):
         Anchors(torch.zeros(12, 5), grids)
+
+
+def test_five_levels_are_called_as_in_the_fpn_paper():
+    assert pyramid(256).level_names == ("P2", "P3", "P4", "P5", "P6")
+    two = Anchors(torch.zeros(6, 4), (Grid(1, 1, 3, (8, 8)), Grid(1, 1, 3, (16, 16))))
+    assert two.level_names == ("level 0", "level 1")

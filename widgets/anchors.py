@@ -35,7 +35,6 @@ from widgets.explorer import (
     Readout,
     Source,
     as_boxes,
-    level_names,
     object_options,
     objects_layer,
     scene,
@@ -150,7 +149,7 @@ class AnchorExplorer(Explorer):
             self.index = self.anchors.index(self.cells[0])
 
     def _controls(self) -> list[widgets.Widget]:
-        names = level_names(self.anchors)
+        names = self.anchors.level_names
         levels = [("all levels", ALL_LEVELS), *((name, i) for i, name in enumerate(names))]
         objects = [("none", NO_OBJECT), *object_options(self.scene.names)]
         last = len(self.anchors) - 1
@@ -233,7 +232,7 @@ class AnchorExplorer(Explorer):
     def counts(self) -> dict[str, int]:
         """The number of anchors of each level, by its name."""
         grids = self.anchors.grids
-        return {name: g.count for name, g in zip(level_names(self.anchors), grids, strict=True)}
+        return {name: g.count for name, g in zip(self.anchors.level_names, grids, strict=True)}
 
     @property
     def cells(self) -> tuple[AnchorLocation, ...]:
@@ -278,7 +277,7 @@ class AnchorExplorer(Explorer):
 
     def _show_cell(self, change: Any = None) -> None:
         """All anchors at the point, a color for each level."""
-        names = level_names(self.anchors)
+        names = self.anchors.level_names
         rows = [
             self.anchors.index(place) + ratio
             for place in self.cells
@@ -346,7 +345,7 @@ class AnchorExplorer(Explorer):
         self._one.show(
             [
                 ("anchor", f"{self.index:,}"),
-                ("level", level_names(self.anchors)[place.level]),
+                ("level", self.anchors.level_names[place.level]),
                 ("row", f"{place.row} of {grid.rows}"),
                 ("column", f"{place.column} of {grid.columns}"),
                 ("ratio", f"{place.ratio} · width / height {float(width[0] / height[0]):.2f}"),
@@ -356,7 +355,7 @@ class AnchorExplorer(Explorer):
         self._show_counts(place.level)
 
     def _show_counts(self, level: int) -> None:
-        grids, names = self.anchors.grids, level_names(self.anchors)
+        grids, names = self.anchors.grids, self.anchors.level_names
         rows = [
             (name, f"{g.stride[1]:g}", f"{g.rows} × {g.columns} × {g.per_cell}", f"{g.count:,}")
             for name, g in zip(names, grids, strict=True)
@@ -370,7 +369,7 @@ class AnchorExplorer(Explorer):
         return self.best_iou >= self.coverage_iou
 
     def _show_coverage(self, change: Any = None) -> None:
-        names = level_names(self.anchors)
+        names = self.anchors.level_names
         covered = as_numpy(self.covered)
         levels = as_numpy(self.anchors.levels(self.best_index))
         rows = [

@@ -41,7 +41,7 @@ from widgets.canvas import (
 )
 from widgets.classification import ClassificationExplorer
 from widgets.detection import DetectionExplorer
-from widgets.explorer import Explorer, as_boxes, level_names
+from widgets.explorer import Explorer, as_boxes
 from widgets.masks import MaskExplorer
 from widgets.mini_masks import MiniMaskExplorer
 from widgets.proposals import ProposalExplorer
@@ -666,7 +666,7 @@ def _object_words(now: Trace, trail: Trail) -> str:
 def _anchor_words(now: Trace, trail: Trail) -> str:
     if trail.anchor is None:
         return "no anchor reaches it"
-    level = level_names(now.anchors)[now.anchors.locate(trail.anchor).level]
+    level = now.anchors.level_names[now.anchors.locate(trail.anchor).level]
     return f"anchor {trail.anchor:,} ({level})"
 
 

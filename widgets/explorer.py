@@ -184,13 +184,6 @@ def object_options(names: Sequence[str]) -> list[tuple[str, int]]:
     return [(f"{row} · {name}", row) for row, name in enumerate(names)]
 
 
-def level_names(anchors: Anchors) -> tuple[str, ...]:
-    """The pyramid's levels as the papers call them: P2 is the finest of five."""
-    if len(anchors.grids) == 5:
-        return tuple(f"P{level}" for level in range(2, 7))
-    return tuple(f"level {level}" for level in range(len(anchors.grids)))
-
-
 def check_row(proposal: Any, count: int) -> int | None:
     """For `traitlets.validate`: lets a row below `count` pass, or None if the trait allows it."""
     row = proposal.value

@@ -36,7 +36,6 @@ from widgets.explorer import (
     Source,
     as_boxes,
     as_trace,
-    level_names,
     objects_layer,
     title,
 )
@@ -251,7 +250,7 @@ class ProposalExplorer(Explorer):
             group_index=np.where(fate <= KNOWN[step], fate, CANDIDATE),
             fields={
                 "score": p.top_scores[rows],
-                "level": Category(self._levels[rows], level_names(self.trace.anchors)),
+                "level": Category(self._levels[rows], self.trace.anchors.level_names),
                 "anchor": anchors,
             },
         )
@@ -331,7 +330,7 @@ class ProposalExplorer(Explorer):
         lines = [
             ("score", f"{p.top_scores[row]:.4f}"),
             ("anchor", f"{int(p.top_index[row]):,}"),
-            ("level", level_names(self.trace.anchors)[place.level]),
+            ("level", self.trace.anchors.level_names[place.level]),
             ("row, column, ratio", f"{place.row}, {place.column}, {place.ratio}"),
             ("clipped size", f"{x2 - x1:.0f} × {y2 - y1:.0f}"),
             ("becomes", FATES[fate]),

@@ -31,7 +31,6 @@ from widgets.explorer import (
     Readout,
     Source,
     as_boxes,
-    level_names,
     object_options,
     objects_layer,
     scene,
@@ -193,7 +192,7 @@ class RPNTargetExplorer(Explorer):
         """What the hover card says about some anchors."""
         index = torch.arange(len(self.anchors), device=self.anchors.boxes.device)[rows]
         fields: dict[str, Any] = {
-            "level": Category(self.anchors.levels(index), level_names(self.anchors))
+            "level": Category(self.anchors.levels(index), self.anchors.level_names)
         }
         if self._objects:
             fields["best IoU"] = self._matched.iou[rows]
@@ -266,7 +265,7 @@ class RPNTargetExplorer(Explorer):
         self._one.show(
             [
                 ("anchor", f"{row:,}"),
-                ("level", level_names(self.anchors)[place.level]),
+                ("level", self.anchors.level_names[place.level]),
                 ("before sampling", label + forced),
                 ("after sampling", names[int(self.targets.labels[row])]),
                 ("IoU with", f"{len(touched)} of {len(iou)} objects"),

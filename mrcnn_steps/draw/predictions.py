@@ -87,7 +87,7 @@ def figure_top_anchors(trace: Trace, limit: int = 100) -> Picture:
     scores = found.top_scores[rows]
     between = f", objectness {scores[0]:.3f} … {scores[-1]:.3f}" if len(rows) else ""
     legend = tuple(
-        Swatch(f"level {level}: {levels.count(level)}", colors[level])
+        Swatch(f"{trace.anchors.level_names[level]}: {levels.count(level)}", colors[level])
         for level in sorted(set(levels))
     )
     figure, ax = on_input(

@@ -312,7 +312,7 @@ def _level_title(trace: Trace, level: int) -> tuple[str, str]:
     y, x = grid.stride
     every = f"{x:g}" if x == y else f"{x:g} × {y:g}"
     return (
-        f"level {level}: {'–'.join(sizes)} px, every {every} px",
+        f"{trace.anchors.level_names[level]}: {'–'.join(sizes)} px, every {every} px",
         f"{grid.rows} × {grid.columns} cells × {grid.per_cell} = {grid.count:,} anchors",
     )
 

@@ -13,7 +13,7 @@ from PIL import Image
 from mrcnn_steps.data import Sample, letterbox, sample
 from widgets.anchors import AnchorExplorer
 from widgets.canvas import BoxLayer, Canvas
-from widgets.explorer import Explorer, Readout, as_boxes, as_trace, level_names, scene
+from widgets.explorer import Explorer, Readout, as_boxes, as_trace, scene
 from widgets.mini_masks import MiniMaskExplorer
 from widgets.proposals import ProposalExplorer
 from widgets.rpn_targets import RPNTargetExplorer
@@ -150,10 +150,6 @@ def test_a_scene_leaves_out_crowds_and_empty_masks():
     assert torch.equal(seen.boxes, box.boxes(photo.boxes[:1]))
     assert torch.equal(seen.crowd_boxes, box.boxes(photo.boxes[2:]))
     assert torch.equal(seen.mask(0), box.masks(photo.masks[:1])[0])
-
-
-def test_levels_are_called_as_in_the_papers(tiny_trace):
-    assert level_names(tiny_trace.anchors) == ("P2", "P3", "P4", "P5", "P6")
 
 
 def test_boxes_of_an_untrained_network_are_made_drawable():
