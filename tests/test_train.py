@@ -143,6 +143,11 @@ def test_processes_share_a_batch() -> None:
 # --- runs -----------------------------------------------------------------------------------------
 
 
+def steps_logged(folder: Path) -> list[int]:
+    with open(folder / "log.csv", newline="") as file:
+        return [int(row["step"]) for row in csv.DictReader(file)]
+
+
 @pytest.mark.parametrize("more", [(), SSDLITE], ids=["tiny", "SSDLite"])
 def test_resume_equals_an_uninterrupted_run_to_the_last_bit(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
@@ -163,7 +168,9 @@ def test_resume_equals_an_uninterrupted_run_to_the_last_bit(
         assert train.run(arguments(data, parts, *more)) == 130
     assert read(parts / "last.pth")[1]["step"] == 3
     assert load_model(parts / "model.safetensors").class_names == ("background", "square", "disk")
+    assert steps_logged(parts) == [3]
     assert train.run(arguments(data, parts, *more, "--resume")) == 0
+    assert steps_logged(parts) == [3, 5]
 
     first, second = (read(run / "last.pth")[1] for run in (whole, parts))
     assert first["step"] == second["step"] == 5

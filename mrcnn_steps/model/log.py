@@ -22,7 +22,10 @@ class Log:
         self.pending: list[dict[str, float]] = []
         if step and (folder / "log.csv").is_file():
             with open(folder / "log.csv", newline="") as file:
-                rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+                rows = [
+                    {name: float(value) for name, value in row.items()} | {"step": int(row["step"])}
+                    for row in csv.DictReader(file)
+                ]
             self.rows = [row for row in rows if row["step"] <= step]
 
     def add(self, step: int, seconds: float, lr: float, losses: dict[str, float]) -> None:

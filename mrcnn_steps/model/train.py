@@ -367,6 +367,8 @@ def train(
             bar.update()
             bar.set_postfix(log.latest, refresh=False)
             if rank == 0 and (stop or time.monotonic() - saved > 60 * args.save_minutes):
+                if stop:
+                    log.close_line()
                 save(state, args, log)
                 saved = time.monotonic()
             if stop:
