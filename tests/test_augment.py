@@ -104,8 +104,9 @@ def test_masks_boxes_and_labels_are_those_of_the_picture(
     seen = torch.zeros((CANVAS, CANVAS), dtype=torch.bool)
     for mask, box, label in zip(masks, example.boxes, example.labels.tolist(), strict=True):
         away = (example.image.int() - COLORS[label][:, None, None]).abs().amax(dim=0)
-        # A pasted object may be enlarged twice, and its rim is blended with what was around it.
-        assert (away[core(mask, 5)] < 6).all()
+        # The shop's objects are pasted: enlarged twice, and blended with what was around them.
+        rim = 5 if label in shop.labels else 3
+        assert (away[core(mask, rim)] < 6).all()
         x1, y1, x2, y2 = box.tolist()
         rows, columns = torch.where(colored(example, label) & ~grown(ignored, 2))
         # Enlarging blurs the rim, so the color begins up to two pixels inside the box.

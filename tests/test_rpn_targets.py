@@ -9,7 +9,7 @@ from torchvision.ops import box_iou
 
 from mrcnn_steps.anchors import pyramid
 from mrcnn_steps.boxes import decode
-from mrcnn_steps.rpn_targets import PIECE_CELLS, build, match, sample_anchors
+from mrcnn_steps.rpn_targets import PIECE_CELLS, build, compare, match, sample_anchors
 
 NO_BOXES = torch.zeros(0, 4)
 
@@ -123,6 +123,30 @@ def test_labels_are_those_of_the_loop(anchors, boxes, crowds, thresholds):
     labels, forced = looped_match(anchors, boxes, crowds, *thresholds)
     assert found.labels.tolist() == labels
     assert found.forced.tolist() == forced
+
+
+@pytest.mark.parametrize("crowds", [0, 2])
+def test_compared_once_anchors_are_labeled_at_any_thresholds(random_boxes, crowds):
+    anchors = pyramid(128, anchor_stride=2).boxes
+    # An object that is an anchor, one that touches none, and some that force their best anchors.
+    objects = torch.cat(
+        (
+            random_boxes(8, (128, 128), sides=(8, 90)),
+            anchors[90:91],
+            torch.tensor([[900.0, 0, 950, 60]]),
+        )
+    )
+    crowd_boxes = random_boxes(crowds, (128, 128), seed=1, sides=(30, 60))
+    for gt_boxes in (objects, NO_BOXES):
+        compared = compare(anchors, gt_boxes, crowd_boxes)
+        for thresholds in ((0.7, 0.3), (0.5, 0.5), (1.0, 1.0), (0.2, 0.0), (1.0, 0.0), (0.7, 0.3)):
+            found = compared.match(*thresholds)
+            labels, forced = looped_match(anchors, gt_boxes, crowd_boxes, *thresholds)
+            assert found.labels.tolist() == labels
+            assert found.forced.tolist() == forced
+            for name, value in vars(match(anchors, gt_boxes, crowd_boxes, *thresholds)).items():
+                assert torch.equal(getattr(found, name), value), name
+                assert getattr(found, name).dtype == value.dtype
 
 
 @given(boxes_on_a_grid(), boxes_on_a_grid(max_size=4))

@@ -5,6 +5,13 @@ shows by itself and `savefig` writes. The primitives `photo`, `boxes`, `masks` a
 any axes; `page` lays out a figure in the same style.
 """
 
+from mrcnn_steps.draw.anchors import figure_anchor_cell, figure_anchor_levels
+from mrcnn_steps.draw.annotations import (
+    figure_letterbox,
+    figure_mini_mask_round_trip,
+    figure_mini_masks,
+    figure_sample,
+)
 from mrcnn_steps.draw.overview import figure_network, figure_pipeline
 from mrcnn_steps.draw.predictions import (
     class_colors,
@@ -32,16 +39,10 @@ from mrcnn_steps.draw.targets import (
     NEGATIVE,
     NEUTRAL,
     POSITIVE,
-    figure_anchor_cell,
-    figure_anchor_levels,
-    figure_letterbox,
-    figure_mini_mask_round_trip,
-    figure_mini_masks,
     figure_negative_anchors,
     figure_neutral_anchors,
     figure_positive_anchors,
     figure_refined_positives,
-    figure_sample,
 )
 
 __all__ = [

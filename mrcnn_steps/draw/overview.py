@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
 from mrcnn_steps.draw.primitives import boxes, masks, photo
+from mrcnn_steps.draw.scene import ratio
 from mrcnn_steps.draw.style import (
     GREEN,
     GREY,
@@ -25,7 +26,6 @@ from mrcnn_steps.draw.style import (
     palette,
     plural,
 )
-from mrcnn_steps.draw.targets import ratio
 from mrcnn_steps.masks import paste
 from mrcnn_steps.trace import Trace
 

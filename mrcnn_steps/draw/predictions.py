@@ -20,6 +20,17 @@ from mrcnn_steps.draw.primitives import (
     tile_page,
     to_numpy,
 )
+from mrcnn_steps.draw.scene import (
+    INPUT,
+    NO_ANNOTATIONS,
+    PHOTO,
+    nothing,
+    object_names,
+    on_input,
+    ratio,
+    tally,
+    unpadded,
+)
 from mrcnn_steps.draw.style import (
     DASHED,
     DOTTED,
@@ -36,17 +47,6 @@ from mrcnn_steps.draw.style import (
     palette,
     plural,
     short,
-)
-from mrcnn_steps.draw.targets import (
-    INPUT,
-    NO_ANNOTATIONS,
-    PHOTO,
-    nothing,
-    object_names,
-    on_input,
-    ratio,
-    tally,
-    unpadded,
 )
 from mrcnn_steps.masks import paste
 from mrcnn_steps.trace import Trace

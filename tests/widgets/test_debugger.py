@@ -13,7 +13,8 @@ from mrcnn_steps.data import samples
 from mrcnn_steps.model.checkpoint import save_weights
 from mrcnn_steps.model.network import tiny
 from widgets import debugger as module
-from widgets.debugger import EXPLORERS, STAGES, PipelineDebugger, follow
+from widgets.debugger import EXPLORERS, STAGES, PipelineDebugger
+from widgets.trail import follow
 
 
 @pytest.fixture
