@@ -17,7 +17,7 @@ from torch import nn
 from torchvision.models import detection, vgg
 from torchvision.ops import FrozenBatchNorm2d
 
-from mrcnn_steps.data import COCO_CLASSES
+from mrcnn_steps.data import COCO_CLASSES, sample
 from mrcnn_steps.model import checkpoint, load_model
 from mrcnn_steps.model.checkpoint import (
     build,
@@ -100,6 +100,31 @@ def test_tiny_needs_no_network(offline: Path) -> None:
     assert checkpoint.BUNDLED.stat().st_size <= 16_000_000
     with torch.inference_mode():
         assert len(tiny_model([torch.rand(3, 64, 96)])) == 1
+
+
+@pytest.mark.parametrize(
+    ("photo", "name", "found"),
+    [
+        ("astronaut", "person", 1),
+        ("cat", "cat", 1),
+        ("coffee", "cup", 1),
+        ("dogs", "dog", 2),
+        ("motorcycle", "motorcycle", 1),
+        ("wine", "bottle", 1),
+        ("voc_people", "person", 5),
+    ],
+)
+def test_tiny_finds_the_obvious_objects(photo: str, name: str, found: int) -> None:
+    """With a score above 0.5, and a mask that follows the outline: an IoU of 0.6 or more."""
+    annotated, label = sample(photo), COCO_CLASSES.index(name)
+    with torch.inference_mode():
+        result = load_model("tiny")([annotated.image / 255])[0]
+    sure = (result["scores"] > 0.5) & (result["labels"] == label)
+    masks = (result["masks"][sure] > 0.5).flatten(1).float()
+    objects = annotated.masks[annotated.labels == label].flatten(1).float()
+    shared = objects @ masks.T
+    iou = shared / (objects.sum(dim=1)[:, None] + masks.sum(dim=1) - shared)
+    assert int((iou >= 0.6).any(dim=1).sum()) >= found
 
 
 def test_a_package_without_weights_says_what_to_do(
