@@ -301,11 +301,18 @@ class Explorer(StaticView, widgets.VBox):
             options = {"indent": False, **options}
         if isinstance(trait, t.Enum) and "options" not in options:
             options["options"] = list(trait.values or ())
+        if "width" in options:
+            size = {"width": options.pop("width")}
+        elif kind in numbers.values():
+            # Sliders share the width of their row: tracks long enough to aim at.
+            size = {"flex": "1 1 286px", "max_width": "420px"}
+        else:
+            size = {"width": "262px"}
         widget = kind(
             value=getattr(self, name),
             description=label,
             tooltip=trait.help,
-            layout=widgets.Layout(width=options.pop("width", "262px")),
+            layout=widgets.Layout(**size),
             **options,
         )
         if hasattr(widget.style, "description_width"):

@@ -53,6 +53,9 @@ def test_anchors(open_notebook):
 def test_rpn_targets(open_notebook):
     notebook = open_notebook(TARGETS, "e", **WIDE)
     stage = notebook.wait_for_canvas()
+    tracks = notebook.page.locator(".widget-slider .noUi-target").all()
+    assert len(tracks) == 5
+    assert min(track.bounding_box()["width"] for track in tracks) >= 80
     notebook.screenshot("rpn-targets")
     stage.hover(position={"x": 200, "y": 300})
     notebook.page.locator(".mrv-card").wait_for()
