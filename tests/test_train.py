@@ -19,8 +19,10 @@ from PIL import Image, ImageDraw
 
 from mrcnn_steps.cli import main
 from mrcnn_steps.model import load_model, losses, single_stage, train
+from mrcnn_steps.model.arguments import add_arguments
 from mrcnn_steps.model.checkpoint import read
 from mrcnn_steps.model.log import Log
+from mrcnn_steps.model.run import Run, start
 from mrcnn_steps.model.schedule import Average, learning_rate_factor
 from mrcnn_steps.model.training_set import BatchStream, repeat_factors
 
@@ -75,15 +77,15 @@ def command(data: tuple[Path, Path], out: Path, *more: str) -> list[str]:
 
 def arguments(data: tuple[Path, Path], out: Path, *more: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    train.add_arguments(parser)
+    add_arguments(parser)
     return parser.parse_args(command(data, out, *more)[1:])
 
 
-def fresh_run(data: tuple[Path, Path], *more: str) -> train.Run:
+def fresh_run(data: tuple[Path, Path], *more: str) -> Run:
     """A run before its first step."""
     args = arguments(data, Path("unused"), *more)
     torch.manual_seed(args.seed)
-    return train.start(args, train.open_data(args)[0], torch.device("cpu"))
+    return start(args, train.open_data(args)[0], torch.device("cpu"))
 
 
 # --- schedule -------------------------------------------------------------------------------------
@@ -445,7 +447,7 @@ def test_a_step_of_a_detector_without_proposals(
     settings = ("--model", name, "--image-size", str(size), "--lr", "0.01")
     args = arguments(data, Path("unused"), *settings)
     training, cpu = train.open_data(args)[0], torch.device("cpu")
-    run = train.start(args, training, cpu)
+    run = start(args, training, cpu)
     run.optimizer.param_groups[0]["lr"] = 0.01
     batch = next(train.load_batches(args, training, 0, cpu, 0, 1))
     before = {key: value.clone() for key, value in run.model.state_dict().items()}

@@ -13,8 +13,9 @@ from mrcnn_steps.mini_masks import expand
 from mrcnn_steps.model.augment import Augmentation
 from mrcnn_steps.model.losses import Losses
 from mrcnn_steps.model.network import tiny
+from mrcnn_steps.model.run import Run
 from mrcnn_steps.model.schedule import Average
-from mrcnn_steps.model.train import Run, training_step
+from mrcnn_steps.model.train import training_step
 from mrcnn_steps.model.training_set import Batch, TrainingSet, collate
 
 CANVAS, BATCH = 384, 4

