@@ -29,17 +29,8 @@ from widgets.canvas import (
     PointLayer,
     as_numpy,
 )
-from widgets.explorer import (
-    SIDE,
-    Explorer,
-    Readout,
-    Source,
-    as_boxes,
-    object_options,
-    objects_layer,
-    scene,
-    title,
-)
+from widgets.explorer import Explorer, Readout, as_boxes, object_options, objects_layer, title
+from widgets.scene import SIDE, Source, scene
 
 ALL_LEVELS = -1
 NO_OBJECT = -1

@@ -38,16 +38,8 @@ from widgets.canvas import (
     PointLayer,
 )
 from widgets.classes import MOST, class_colors, class_groups, distinct_names
-from widgets.explorer import (
-    Explorer,
-    Readout,
-    Source,
-    as_boxes,
-    as_trace,
-    check_row,
-    objects_layer,
-    title,
-)
+from widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer, title
+from widgets.scene import Source, as_trace
 
 BARS = 8
 

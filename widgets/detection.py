@@ -30,16 +30,8 @@ from widgets.canvas import (
     Group,
 )
 from widgets.classes import MOST, class_groups, distinct_names
-from widgets.explorer import (
-    Explorer,
-    Readout,
-    Source,
-    as_boxes,
-    as_trace,
-    check_row,
-    objects_layer,
-    title,
-)
+from widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer, title
+from widgets.scene import Source, as_trace
 
 # The steps in their order: what the scrubber says, and what the table says.
 STEPS = {

@@ -35,7 +35,8 @@ from widgets.canvas import (
     palette,
 )
 from widgets.classes import distinct_names
-from widgets.explorer import Explorer, Readout, Source, as_boxes, as_trace, check_row, objects_layer
+from widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer
+from widgets.scene import Source, as_trace
 
 # What stands for a grid that there is not.
 EMPTY = 28

@@ -15,7 +15,8 @@ from torch import Tensor
 from mrcnn_steps.mini_masks import MiniMasks, boxes_from_masks, round_trip
 from widgets import still
 from widgets.canvas import ORANGE, PURPLE, SKY, VERMILLION, Canvas, Group, MaskLayer
-from widgets.explorer import Explorer, Readout, Source, check_row, object_options, scene, title
+from widgets.explorer import Explorer, Readout, check_row, object_options, title
+from widgets.scene import Source, scene
 
 ORIGINAL = Group("original", SKY)
 MINI = Group("mini-mask", ORANGE)

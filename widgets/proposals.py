@@ -30,15 +30,8 @@ from widgets.canvas import (
     Group,
     as_numpy,
 )
-from widgets.explorer import (
-    Explorer,
-    Readout,
-    Source,
-    as_boxes,
-    as_trace,
-    objects_layer,
-    title,
-)
+from widgets.explorer import Explorer, Readout, as_boxes, objects_layer, title
+from widgets.scene import Source, as_trace
 
 STEPS = ("score", "refined", "clipped", "NMS", "final")
 TOOLTIPS = (

@@ -25,17 +25,8 @@ from widgets.canvas import (
     as_numpy,
     palette,
 )
-from widgets.explorer import (
-    SIDE,
-    Explorer,
-    Readout,
-    Source,
-    as_boxes,
-    object_options,
-    objects_layer,
-    scene,
-    title,
-)
+from widgets.explorer import Explorer, Readout, as_boxes, object_options, objects_layer, title
+from widgets.scene import SIDE, Source, scene
 
 VIEWS = ("anchors", "refinement")
 # The layers of that view.

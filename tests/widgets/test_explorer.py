@@ -13,10 +13,11 @@ from PIL import Image
 from mrcnn_steps.data import Sample, letterbox, sample
 from widgets.anchors import AnchorExplorer
 from widgets.canvas import BoxLayer, Canvas
-from widgets.explorer import Explorer, Readout, as_boxes, as_trace, scene
+from widgets.explorer import Explorer, Readout, as_boxes
 from widgets.mini_masks import MiniMaskExplorer
 from widgets.proposals import ProposalExplorer
 from widgets.rpn_targets import RPNTargetExplorer
+from widgets.scene import as_trace, scene
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 WITHOUT_NETWORK = (MiniMaskExplorer, AnchorExplorer, RPNTargetExplorer)
