@@ -5,6 +5,6 @@
 
 from mrcnn_steps.data import Sample, sample, samples
 from mrcnn_steps.model import load_model
-from mrcnn_steps.trace import Trace, trace
+from mrcnn_steps.tracing import Trace, trace
 
 __all__ = ["Sample", "Trace", "load_model", "sample", "samples", "trace"]

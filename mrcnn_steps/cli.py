@@ -12,10 +12,13 @@ from importlib import import_module
 from importlib.metadata import version
 
 COMMANDS = {
-    "inspect": ("mrcnn_steps.inspect", "draw every stage of a photo, and print its tensors"),
-    "lab": ("mrcnn_steps.lab", "open the lessons in JupyterLab"),
-    "train": ("mrcnn_steps.model.train", "train a model on COCO annotations"),
-    "evaluate": ("mrcnn_steps.model.evaluate", "measure a model on COCO annotations"),
+    "inspect": (
+        "mrcnn_steps.commands.inspect",
+        "draw every stage of a photo, and print its tensors",
+    ),
+    "lab": ("mrcnn_steps.commands.lab", "open the lessons in JupyterLab"),
+    "train": ("mrcnn_steps.commands.train", "train a model on COCO annotations"),
+    "evaluate": ("mrcnn_steps.commands.evaluate", "measure a model on COCO annotations"),
 }
 
 # What shells report for a command that Ctrl-C or a closed pipe ended: 128 + the signal's number.

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from mrcnn_steps.boxes import BoxesLike, Weights, as_boxes, decode
-from mrcnn_steps.overlaps import suppressor
+from mrcnn_steps.nms import suppressor
 
 
 @dataclass(frozen=True, eq=False)

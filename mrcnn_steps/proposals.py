@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image, nms, remove_small_boxes
 
 from mrcnn_steps.boxes import BoxesLike, as_boxes, decode, normalize
-from mrcnn_steps.overlaps import Overlaps, suppressor
+from mrcnn_steps.nms import Overlaps, suppressor
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mrcnn_steps import inspect
+from mrcnn_steps import gallery
 from mrcnn_steps.cli import COMMANDS, main
+from mrcnn_steps.commands import inspect
 from mrcnn_steps.model.checkpoint import save_weights
 from mrcnn_steps.model.network import tiny
 
@@ -33,7 +34,7 @@ def checkpoint(tmp_path_factory) -> str:
 @pytest.fixture
 def few(monkeypatch):
     """Draw three of the pictures, where a test is not about them."""
-    monkeypatch.setattr(inspect, "SCENES", tuple(inspect.SCENES[i] for i in (2, 4, 18)))
+    monkeypatch.setattr(gallery, "SCENES", tuple(gallery.SCENES[i] for i in (2, 4, 18)))
 
 
 class Page(HTMLParser):
@@ -65,7 +66,7 @@ class TestInspect:
         assert [path.name for path in tmp_path.iterdir()] == [out.name]
         names = sorted(path.name for path in out.glob("*.png"))
         assert names[0] == "00-pipeline.png"
-        assert len(names) == len(inspect.SCENES) == 20
+        assert len(names) == len(gallery.SCENES) == 20
         printed = capsys.readouterr().out
         assert "target_rpn_match          shape: (1023,)" in printed
         assert str(out / "index.html") in printed
@@ -89,7 +90,7 @@ class TestInspect:
         out = tmp_path / "deep" / "folder"
         assert main(["inspect", str(photo), "--model", checkpoint, "--out", str(out)]) == 0
         page = Page(out / "index.html")
-        assert len(page.images) == sum(s.needs != "annotations" for s in inspect.SCENES)
+        assert len(page.images) == sum(s.needs != "annotations" for s in gallery.SCENES)
         assert "b" not in page.tags
         text = (out / "index.html").read_text()
         assert "&lt;b&gt;&amp;photo: a Mask R-CNN, step by step" in text
@@ -114,7 +115,7 @@ class TestInspect:
         [
             ({"thesis.tex": "years of work"}, "thesis.tex"),
             ({"index.html": "<html>my own page</html>"}, "index.html"),
-            ({"index.html": inspect.MARKER, "notes.txt": "mine"}, "notes.txt"),
+            ({"index.html": gallery.MARKER, "notes.txt": "mine"}, "notes.txt"),
         ],
     )
     def test_never_replaces_a_folder_that_holds_something_else(
@@ -142,9 +143,10 @@ class TestInspect:
         def interrupted(traced):
             raise KeyboardInterrupt
 
-        scenes = (*inspect.SCENES[:2], replace(inspect.SCENES[2], draw=interrupted))
-        monkeypatch.setattr(inspect.Scene, "slug", property(lambda scene: scene.title))
-        monkeypatch.setattr(inspect, "SCENES", scenes)
+        scenes = (*gallery.SCENES[:2], replace(gallery.SCENES[2], draw=interrupted))
+        monkeypatch.setattr(gallery.Scene, "slug", property(lambda scene: scene.title))
+        monkeypatch.setattr(gallery, "SCENES", scenes)
+        monkeypatch.setattr(gallery, "check_folder", lambda out: None)
         monkeypatch.setattr(inspect, "check_folder", lambda out: None)
         assert main(arguments) == 130
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
@@ -204,7 +206,7 @@ class TestCommand:
     def test_only_the_chosen_command_is_imported(self):
         code = (
             "import sys; from mrcnn_steps.cli import main; main(['--help'])\n"
-            "print(sorted({'matplotlib', 'mrcnn_steps.model.train'} & set(sys.modules)))"
+            "print(sorted({'matplotlib', 'mrcnn_steps.commands.train'} & set(sys.modules)))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.stdout.splitlines()[-1] == "[]"

@@ -8,8 +8,8 @@ import sys
 import nbformat
 import pytest
 
-from mrcnn_steps import lab
 from mrcnn_steps.cli import main
+from mrcnn_steps.commands import lab
 
 OLD = {"00_a.ipynb": b"tour", "01_b.ipynb": b"masks"}
 NEW = {"00_a.ipynb": b"tour", "01_b.ipynb": b"better masks"}

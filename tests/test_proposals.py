@@ -11,7 +11,7 @@ from torchvision.ops import box_iou, clip_boxes_to_image
 from mrcnn_steps.anchors import pyramid
 from mrcnn_steps.boxes import decode
 from mrcnn_steps.model.network import GlobalRegionProposalNetwork
-from mrcnn_steps.overlaps import Overlaps
+from mrcnn_steps.nms import Overlaps
 from mrcnn_steps.proposals import propose
 
 SIZE = (480, 640)

@@ -18,8 +18,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from mrcnn_steps.cli import main
+from mrcnn_steps.commands import train as train_command
+from mrcnn_steps.commands.train import add_arguments
 from mrcnn_steps.model import load_model, losses, single_stage, train
-from mrcnn_steps.model.arguments import add_arguments
 from mrcnn_steps.model.checkpoint import read
 from mrcnn_steps.model.log import Log
 from mrcnn_steps.model.run import Run, start
@@ -85,7 +86,7 @@ def fresh_run(data: tuple[Path, Path], *more: str) -> Run:
     """A run before its first step."""
     args = arguments(data, Path("unused"), *more)
     torch.manual_seed(args.seed)
-    return start(args, train.open_data(args)[0], torch.device("cpu"))
+    return start(args, train_command.open_data(args)[0], torch.device("cpu"))
 
 
 # --- schedule -------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ def test_resume_equals_an_uninterrupted_run_to_the_last_bit(
 ) -> None:
     """Ctrl-C during the third of five steps, which is finished; then --resume."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert train.run(arguments(data, whole, *more)) == 0
+    assert train_command.run(arguments(data, whole, *more)) == 0
 
     add = Log.add
 
@@ -167,11 +168,11 @@ def test_resume_equals_an_uninterrupted_run_to_the_last_bit(
 
     with monkeypatch.context() as patch:
         patch.setattr(Log, "add", press_ctrl_c)
-        assert train.run(arguments(data, parts, *more)) == 130
+        assert train_command.run(arguments(data, parts, *more)) == 130
     assert read(parts / "last.pth")[1]["step"] == 3
     assert load_model(parts / "model.safetensors").class_names == ("background", "square", "disk")
     assert steps_logged(parts) == [3]
-    assert train.run(arguments(data, parts, *more, "--resume")) == 0
+    assert train_command.run(arguments(data, parts, *more, "--resume")) == 0
     assert steps_logged(parts) == [3, 5]
 
     first, second = (read(run / "last.pth")[1] for run in (whole, parts))
@@ -185,11 +186,11 @@ def test_resume_equals_an_uninterrupted_run_to_the_last_bit(
 
 
 def test_resume_refuses_other_settings(data: tuple[Path, Path], tmp_path: Path) -> None:
-    train.run(arguments(data, tmp_path, "--iterations", "1"))
+    train_command.run(arguments(data, tmp_path, "--iterations", "1"))
     with pytest.raises(ValueError, match=r"seed: 0 then, 7 now"):
-        train.run(arguments(data, tmp_path, "--iterations", "1", "--resume", "--seed", "7"))
+        train_command.run(arguments(data, tmp_path, "--iterations", "1", "--resume", "--seed", "7"))
     with pytest.raises(FileExistsError, match="--resume continues it"):
-        train.run(arguments(data, tmp_path))
+        train_command.run(arguments(data, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_image_ids(
     module = sys.modules[function.__module__]
     monkeypatch.setattr(module, function.__name__, lambda *a: function(*a) * torch.nan)
     with pytest.raises(train.NonFiniteLossError, match=r"image ids: 10\d, 10\d") as caught:
-        train.run(arguments(data, tmp_path / "called", *more))
+        train_command.run(arguments(data, tmp_path / "called", *more))
     assert "step 0" in str(caught.value)
     assert main(command(data, tmp_path / "typed", *more)) == 2
     assert re.search(r"mrcnn-steps: step 0: .*image ids: 10\d, 10\d", capsys.readouterr().err)
@@ -321,7 +322,7 @@ def test_two_processes_train_one_model(data: tuple[Path, Path], tmp_path: Path) 
 def test_worker_processes_make_the_same_batches(data: tuple[Path, Path], tmp_path: Path) -> None:
     for workers in ("0", "2"):
         settings = ("--iterations", "2", "--workers", workers)
-        train.run(arguments(data, tmp_path / workers, *settings))
+        train_command.run(arguments(data, tmp_path / workers, *settings))
     first, second = (read(tmp_path / workers / "last.pth")[1]["model"] for workers in ("0", "2"))
     assert all(torch.equal(value, second[key]) for key, value in first.items())
 
@@ -335,7 +336,7 @@ def test_frozen_parameters_stay_as_they_are_and_only_these(
     patterns = ("backbone.body.stem.*", "backbone.body.blocks.[0-6].*", "*.filter.weight")
     settings = ("--iterations", "2", "--freeze", *patterns)
     before = fresh_run(data, *settings).model.state_dict()
-    train.run(arguments(data, tmp_path, *settings))
+    train_command.run(arguments(data, tmp_path, *settings))
     after = read(tmp_path / "last.pth")[1]["model"]
     frozen = {
         key
@@ -350,7 +351,7 @@ def test_frozen_parameters_stay_as_they_are_and_only_these(
 
 def test_a_pattern_that_matches_nothing(data: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--freeze backbone\.steam\.\*: matches no parameter"):
-        train.run(arguments(data, tmp_path, "--freeze", "rpn.*", "backbone.steam.*"))
+        train_command.run(arguments(data, tmp_path, "--freeze", "rpn.*", "backbone.steam.*"))
     assert not (tmp_path / "last.pth").exists()
 
 
@@ -383,7 +384,7 @@ def test_a_run_starts_from_weights_of_other_classes(
         {"id": 3, "name": "star"},
     ]
     other[1].write_text(json.dumps(content))
-    train.run(arguments(other, tmp_path / "first", "--iterations", "1"))
+    train_command.run(arguments(other, tmp_path / "first", "--iterations", "1"))
     weights = tmp_path / "first" / "model.safetensors"
     started = fresh_run(data, "--weights", str(weights)).model
     learned = load_model(weights).state_dict()
@@ -446,7 +447,7 @@ def test_a_step_of_a_detector_without_proposals(
 ) -> None:
     settings = ("--model", name, "--image-size", str(size), "--lr", "0.01")
     args = arguments(data, Path("unused"), *settings)
-    training, cpu = train.open_data(args)[0], torch.device("cpu")
+    training, cpu = train_command.open_data(args)[0], torch.device("cpu")
     run = start(args, training, cpu)
     run.optimizer.param_groups[0]["lr"] = 0.01
     batch = next(train.load_batches(args, training, 0, cpu, 0, 1))
@@ -478,7 +479,7 @@ def test_keypoints_cannot_be_trained_on_instances(
 
 
 def test_log_and_curve(data: tuple[Path, Path], tmp_path: Path) -> None:
-    train.run(arguments(data, tmp_path, "--iterations", "3"))
+    train_command.run(arguments(data, tmp_path, "--iterations", "3"))
     with open(tmp_path / "log.csv", newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["step"] == "3"

@@ -8,7 +8,7 @@ from mrcnn_steps.anchors import AnchorLocation
 from mrcnn_steps.draw.primitives import boxes, labels, photo, to_numpy
 from mrcnn_steps.draw.scene import INPUT, around, ratio
 from mrcnn_steps.draw.style import Picture, caption, page, palette, plural
-from mrcnn_steps.trace import Trace
+from mrcnn_steps.tracing import Trace
 
 
 def _center_cell(trace: Trace, level: int) -> Tensor:

@@ -34,7 +34,7 @@ from mrcnn_steps.draw.style import (
     size_in_bytes,
 )
 from mrcnn_steps.mini_masks import MiniMasks
-from mrcnn_steps.trace import Trace
+from mrcnn_steps.tracing import Trace
 
 
 def figure_sample(trace: Trace | Sample) -> Picture:

@@ -27,7 +27,7 @@ from mrcnn_steps.draw.style import (
     plural,
 )
 from mrcnn_steps.masks import paste
-from mrcnn_steps.trace import Trace
+from mrcnn_steps.tracing import Trace
 
 # Boxes drawn in a panel of the strip; more would hide the photo.
 FEW = 30

@@ -49,7 +49,7 @@ from mrcnn_steps.draw.style import (
     short,
 )
 from mrcnn_steps.masks import paste
-from mrcnn_steps.trace import Trace
+from mrcnn_steps.tracing import Trace
 
 
 def _top(scores: Tensor, limit: int) -> Tensor:

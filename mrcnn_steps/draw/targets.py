@@ -18,7 +18,7 @@ from mrcnn_steps.draw.style import (
     palette,
     plural,
 )
-from mrcnn_steps.trace import Trace
+from mrcnn_steps.tracing import Trace
 
 # A label has one look in all pictures: it differs in dash as well as in hue.
 POSITIVE = Swatch("positive", SKY, SOLID)

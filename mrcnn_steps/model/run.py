@@ -4,13 +4,13 @@ import argparse
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
-from mrcnn_steps.model.arguments import settings_of
 from mrcnn_steps.model.checkpoint import (
     build,
     check_tail,
@@ -50,6 +50,17 @@ class Run:
     optimizer: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments in types that a checkpoint may hold."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [plain(each) for each in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return {name: plain(value) for name, value in vars(args).items() if name != "command"}
 
 
 def start(args: argparse.Namespace, training: TrainingSet, device: torch.device) -> Run:

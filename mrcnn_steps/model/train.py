@@ -1,10 +1,4 @@
-"""Training on COCO-format data.
-
-    mrcnn-steps train --images DIR --annotations FILE --out RUN [--val-annotations FILE] …
-
-The run's folder receives `last.pth` (everything that `--resume` needs), `model.safetensors` (the
-averaged weights, for `load_model`), `log.csv`, `loss.png` and, with validation data,
-`metrics.json`. Under `torchrun` the batch is shared by all processes.
+"""The loop of a training run, from its data to its figures.
 
 Step t of a run depends on the seed, on t and on the weights, on nothing else: its photos, their
 augmentation and all other random numbers are drawn from seeds made of these. That is what makes
@@ -12,13 +6,10 @@ augmentation and all other random numbers are drawn from seeds made of these. Th
 """
 
 import argparse
-import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 import torch
@@ -28,14 +19,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mrcnn_steps.data.coco import CocoFolder
-from mrcnn_steps.model.arguments import add_arguments, check_settings
-from mrcnn_steps.model.augment import Augmentation
-from mrcnn_steps.model.checkpoint import CANVAS
 from mrcnn_steps.model.evaluate import evaluate, place_in_group, table, write_json
 from mrcnn_steps.model.log import Log
 from mrcnn_steps.model.losses import Losses
-from mrcnn_steps.model.processes import process_group
-from mrcnn_steps.model.run import Run, save, start
+from mrcnn_steps.model.run import Run, save
 from mrcnn_steps.model.schedule import learning_rate_factor
 from mrcnn_steps.model.training_set import Batch, BatchStream, TrainingSet, collate
 
@@ -45,63 +32,6 @@ INTERRUPTED = 130
 
 class NonFiniteLossError(ValueError):
     """A loss or gradient is NaN or infinite: the weights would be lost."""
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run `mrcnn-steps train`.
-
-    Returns:
-        0; 130 after Ctrl-C, with a checkpoint to resume from.
-
-    Raises:
-        ValueError, OSError: Something about the data, the output folder or the settings is wrong;
-            raised before the first step.
-        NonFiniteLossError: The loss is NaN or infinite.
-    """
-    if args.image_size is None:
-        args.image_size = CANVAS.get(args.model, 1024)
-    check_settings(args)
-    training, validation = open_data(args)
-    check_folder(args.out, args.resume)
-    with process_group(args.device) as device:
-        state = start(args, training, device)
-        return train(args, state, training, validation, device)
-
-
-def open_data(args: argparse.Namespace) -> tuple[TrainingSet, CocoFolder | None]:
-    """Open and check all data sets."""
-    if len(args.images) != len(args.annotations):
-        raise ValueError(
-            f"expected an --annotations for each --images, found {len(args.annotations)} "
-            f"for {len(args.images)}"
-        )
-    folders = [
-        CocoFolder(images, annotations)
-        for images, annotations in zip(args.images, args.annotations, strict=True)
-    ]
-    validation = None
-    if args.val_annotations is not None:
-        validation = CocoFolder(args.val_images or args.images[0], args.val_annotations)
-    for folder in (*folders, *([validation] if validation else [])):
-        folder.check_images()
-    how = Augmentation((args.scale[0], args.scale[1]), args.color, args.paste)
-    training = TrainingSet(folders, args.image_size, how)
-    if len(training) == 0:
-        raise ValueError(f"{args.annotations[0]}: found no photos to train on")
-    return training, validation
-
-
-def check_folder(out: Path, resume: bool) -> None:
-    """Make the run's folder and find out now whether files can be written there."""
-    last = out / "last.pth"
-    if resume and not last.is_file():
-        raise FileNotFoundError(f"{last}: nothing to resume from")
-    if not resume and last.exists():
-        raise FileExistsError(f"{last}: holds a run already; --resume continues it")
-    out.mkdir(parents=True, exist_ok=True)
-    probe = out / f".probe{os.getpid()}"
-    probe.touch()
-    probe.unlink()
 
 
 def train(
@@ -270,9 +200,3 @@ def report(
     metrics = {"step": state.step, "seconds": round(state.seconds, 1)} | metrics
     write_json(metrics, args.out / "metrics.json")
     bar.write(f"step {state.step}\n" + "\n".join(table(metrics).splitlines()[:8]))
-
-
-if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(description=__doc__)
-    add_arguments(arguments)
-    sys.exit(run(arguments.parse_args()))

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from widgets.canvas import NEGATIVE, NEUTRAL, POSITIVE, BoxLayer, Canvas, Category
+from mrcnn_widgets.viewer.canvas import NEGATIVE, NEUTRAL, POSITIVE, BoxLayer, Canvas, Category
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-MODULE = Path(__file__).parents[2] / "widgets" / "canvas.js"
+MODULE = Path(__file__).parents[2] / "widgets/mrcnn_widgets/viewer/canvas.js"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 UNLIMITED = ["--disable-frame-rate-limit", "--disable-gpu-vsync"]
 

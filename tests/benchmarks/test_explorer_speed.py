@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from mrcnn_widgets.debugger import PipelineDebugger
 
 from mrcnn_steps import load_model
-from widgets.debugger import PipelineDebugger
 
 _spec = importlib.util.spec_from_file_location(
     "browser_fixtures", Path(__file__).parents[1] / "browser" / "conftest.py"
@@ -26,7 +26,7 @@ chromium, lab, open_page, open_notebook, screenshots = (
 )
 
 # `mrcnn_steps.trace` is also the function of that name.
-tracing = importlib.import_module("mrcnn_steps.trace")
+tracing = importlib.import_module("mrcnn_steps.tracing")
 
 # Every paint of the viewer draws onto its canvas. A slider may lead to several paints: the last
 # one before half a second of rest shows all of the new layers.
@@ -59,7 +59,7 @@ def _slider_to_frame(page, label: str, presses: int = 8) -> list[float]:
 )
 def test_a_slider_paints_within_150_ms(open_notebook, stage, label):
     notebook = open_notebook(
-        "from widgets.debugger import PipelineDebugger\n"
+        "from mrcnn_widgets.debugger import PipelineDebugger\n"
         f"e = PipelineDebugger('voc_people', stage='{stage}')",
         "e",
         viewport={"width": 1280, "height": 1150},

@@ -89,7 +89,7 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def open_plain(open_page: Callable[..., Any]) -> Callable[..., Any]:
     """Shows a canvas in a plain page, without Jupyter; the viewer is `window.viewer` there."""
-    module = Path(__file__).parents[2] / "widgets" / "canvas.js"
+    module = Path(__file__).parents[2] / "widgets/mrcnn_widgets/viewer/canvas.js"
 
     def open_plain(canvas: Any, width: int = 900, **options: Any) -> Any:
         page = open_page(**options)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 SETUP = """
 import numpy as np
-from widgets.canvas import NEGATIVE, NEUTRAL, POSITIVE, BoxLayer, Canvas
+from mrcnn_widgets.viewer.canvas import NEGATIVE, NEUTRAL, POSITIVE, BoxLayer, Canvas
 photo = np.full((240, 320, 3), 90, np.uint8)
 photo[60:180, 80:240] = (200, 120, 40)
 def nested(shift=0):

@@ -2,10 +2,7 @@
 
 import numpy as np
 import pytest
-
-from tests.browser.conftest import box_of, next_frame
-from tests.widgets.examples import check_shades, scattered_boxes
-from widgets.canvas import (
+from mrcnn_widgets.viewer.canvas import (
     NEGATIVE,
     NEUTRAL,
     POSITIVE,
@@ -19,6 +16,9 @@ from widgets.canvas import (
     PointLayer,
     palette,
 )
+
+from tests.browser.conftest import box_of, next_frame
+from tests.widgets.examples import check_shades, scattered_boxes
 
 pytestmark = pytest.mark.browser
 

@@ -6,11 +6,16 @@ pytestmark = pytest.mark.browser
 
 WIDE = {"viewport": {"width": 1280, "height": 1150}}
 MINI = (
-    "from widgets.mini_masks import MiniMaskExplorer\ne = MiniMaskExplorer('voc_people', object=9)"
+    "from mrcnn_widgets.mini_masks import MiniMaskExplorer\n"
+    "e = MiniMaskExplorer('voc_people', object=9)"
 )
-ANCHORS = "from widgets.anchors import AnchorExplorer\ne = AnchorExplorer('voc_people')"
-TARGETS = "from widgets.rpn_targets import RPNTargetExplorer\ne = RPNTargetExplorer('voc_people')"
-PROPOSALS = "from widgets.proposals import ProposalExplorer\ne = ProposalExplorer('voc_people')"
+ANCHORS = "from mrcnn_widgets.anchors import AnchorExplorer\ne = AnchorExplorer('voc_people')"
+TARGETS = (
+    "from mrcnn_widgets.rpn_targets import RPNTargetExplorer\ne = RPNTargetExplorer('voc_people')"
+)
+PROPOSALS = (
+    "from mrcnn_widgets.proposals import ProposalExplorer\ne = ProposalExplorer('voc_people')"
+)
 
 
 def test_mini_masks(open_notebook):

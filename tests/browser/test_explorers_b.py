@@ -58,7 +58,7 @@ def height_of(page) -> float:
 def test_classification(open_notebook):
     notebook, stage = start(
         open_notebook,
-        "from widgets.classification import ClassificationExplorer\n"
+        "from mrcnn_widgets.classification import ClassificationExplorer\n"
         "e = ClassificationExplorer('voc_people')",
         **WIDE,
     )
@@ -92,7 +92,8 @@ def test_classification(open_notebook):
 def test_detection(open_notebook):
     notebook, stage = start(
         open_notebook,
-        "from widgets.detection import DetectionExplorer\ne = DetectionExplorer('voc_people')",
+        "from mrcnn_widgets.detection import DetectionExplorer\n"
+        "e = DetectionExplorer('voc_people')",
         **NARROW,
     )
     page = notebook.page
@@ -100,7 +101,7 @@ def test_detection(open_notebook):
     height = height_of(page)
     for step in ("background out", "low scores out", "NMS per class"):
         page.get_by_role("button", name=step, exact=True).click()
-        notebook.wait_python("__import__('widgets.detection').detection.STEPS[e.step]", step)
+        notebook.wait_python("__import__('mrcnn_widgets.detection').detection.STEPS[e.step]", step)
         notebook.screenshot(f"detection-{step.replace(' ', '-')}")
     notebook.wait_python("e.step", "suppressed")
     notebook.drag("score >", 0.3)
@@ -133,7 +134,7 @@ def test_detection(open_notebook):
 def test_masks(open_notebook):
     notebook, stage = start(
         open_notebook,
-        "from widgets.masks import MaskExplorer\ne = MaskExplorer('voc_people')",
+        "from mrcnn_widgets.masks import MaskExplorer\ne = MaskExplorer('voc_people')",
         count=3,
         **WIDE,
     )
@@ -161,7 +162,7 @@ def test_masks(open_notebook):
 def test_debugger(open_notebook, tmp_path):
     notebook, _ = start(
         open_notebook,
-        "from widgets.debugger import PipelineDebugger\ne = PipelineDebugger('voc_people')",
+        "from mrcnn_widgets.debugger import PipelineDebugger\ne = PipelineDebugger('voc_people')",
         **WIDE,
     )
     page = notebook.page
@@ -170,7 +171,7 @@ def test_debugger(open_notebook, tmp_path):
     )
     notebook.wait_python("e.followed", ("object", 9))
     for number, stage in enumerate(
-        notebook.python("list(e.stage and __import__('widgets.debugger').debugger.STAGES)")
+        notebook.python("list(e.stage and __import__('mrcnn_widgets.debugger').debugger.STAGES)")
     ):
         notebook.wait_python("e.stage", stage)
         page.locator(".mrv-chip:visible", has_text="followed").first.wait_for()
@@ -215,8 +216,8 @@ SMALL = """
 import torch
 from mrcnn_steps.data import Sample
 from mrcnn_steps.model.network import tiny
-from mrcnn_steps.trace import trace
-from widgets.debugger import PipelineDebugger
+from mrcnn_steps.tracing import trace
+from mrcnn_widgets.debugger import PipelineDebugger
 torch.manual_seed(3)
 names = ("background", "<img src=x onerror=alert(1)>", "cat")
 model = tiny(names, 128, box_score_thresh=0.0).eval()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mrcnn_steps.lab import FIRST_LESSON
+from mrcnn_steps.commands.lab import FIRST_LESSON
 
 pytestmark = pytest.mark.browser
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+\S+")

@@ -6,17 +6,17 @@ Run everything, see no error, find the explorer alive, move a slider, solve an e
 import nbformat
 import pytest
 
-from lessons.execute import WIDGET, lesson_paths
-from mrcnn_steps import lab as lab_command
+from mrcnn_steps.commands import lab as lab_command
 from mrcnn_steps.exercises import exercises, solution
 from tests.browser.conftest import TOKEN, Notebook, wait_until
+from tests.lessons.execute import WIDGET, lesson_paths
 
 pytestmark = pytest.mark.browser
 
 # Seconds for all cells of a lesson.
 RUN_LIMIT = 300
 
-EXPLORER = "[v for v in Out.values() if type(v).__module__.startswith('widgets.')][-1]"
+EXPLORER = "[v for v in Out.values() if type(v).__module__.startswith('mrcnn_widgets.')][-1]"
 SETTINGS = f"str(getattr({EXPLORER}, 'explorer', {EXPLORER}).settings)"
 
 

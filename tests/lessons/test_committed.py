@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from lessons.execute import MAX_BYTES, WIDGET, code_hash, lesson_paths, stored_hash
+from tests.lessons.execute import MAX_BYTES, WIDGET, code_hash, lesson_paths, stored_hash
 
 # Headings of every lesson about a stage, in this order; each is the beginning of a heading.
 HEADINGS = ("Why", "See", "How", "Your turn", "What breaks it", "Summary")
@@ -41,7 +41,7 @@ def text(notebook):
 
 def test_outputs_are_those_of_the_code(notebook):
     assert stored_hash(notebook) == code_hash(notebook), (
-        "the code has changed since it was run: python -m lessons.execute"
+        "the code has changed since it was run: python -m tests.lessons.execute"
     )
     numbers = [cell.execution_count for cell in code_cells(notebook)]
     assert numbers == list(range(1, len(numbers) + 1)), "not run from top to bottom"

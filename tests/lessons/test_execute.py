@@ -1,4 +1,4 @@
-"""What `python -m lessons.execute` leaves behind."""
+"""What `python -m tests.lessons.execute` leaves behind."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
-from lessons import execute
+from tests.lessons import execute
 
 
 def png(width=300, height=200, seed=0):

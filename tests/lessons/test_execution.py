@@ -7,7 +7,7 @@ import time
 import nbformat
 import pytest
 
-from lessons.execute import lesson_paths, run
+from tests.lessons.execute import lesson_paths, run
 
 EACH, ALL = 60, 240
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from mrcnn_steps.data import Sample, sample
 from mrcnn_steps.model.network import tiny
-from mrcnn_steps.trace import Trace, trace
+from mrcnn_steps.tracing import Trace, trace
 
 
 def _enliven(layer: nn.Conv2d | nn.Linear, mean: float, spread: float) -> None:

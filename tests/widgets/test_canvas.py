@@ -13,11 +13,7 @@ import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
 from ipywidgets import Button, VBox
-from PIL import Image
-
-from mrcnn_steps import draw
-from tests.widgets.examples import check_shades, scattered_boxes
-from widgets.canvas import (
+from mrcnn_widgets.viewer.canvas import (
     NEGATIVE,
     NEUTRAL,
     POSITIVE,
@@ -32,8 +28,12 @@ from widgets.canvas import (
     StaticView,
     palette,
 )
-from widgets.layers import encode
-from widgets.still import DASHES, ink_on, picture
+from mrcnn_widgets.viewer.layers import encode
+from mrcnn_widgets.viewer.still import DASHES, ink_on, picture
+from PIL import Image
+
+from mrcnn_steps import draw
+from tests.widgets.examples import check_shades, scattered_boxes
 
 NAN = float("nan")
 PHOTO = np.full((120, 160, 3), 90, np.uint8)

@@ -3,12 +3,12 @@
 import pytest
 import torch
 import traitlets
+from mrcnn_widgets.classes import class_groups, distinct_names
+from mrcnn_widgets.classification import Bars, ClassificationExplorer, roi_samples
 from torchvision.ops import clip_boxes_to_image, roi_align
 
 from mrcnn_steps.boxes import decode
 from mrcnn_steps.classification import sample_points
-from widgets.classes import class_groups, distinct_names
-from widgets.classification import Bars, ClassificationExplorer, roi_samples
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 import traitlets
+from mrcnn_widgets import debugger as module
+from mrcnn_widgets.debugger import EXPLORERS, STAGES, PipelineDebugger
+from mrcnn_widgets.trail import follow
 from PIL import Image
 from torchvision.ops import box_iou
 
 from mrcnn_steps.data import samples
 from mrcnn_steps.model.checkpoint import save_weights
 from mrcnn_steps.model.network import tiny
-from widgets import debugger as module
-from widgets.debugger import EXPLORERS, STAGES, PipelineDebugger
-from widgets.trail import follow
 
 
 @pytest.fixture
@@ -308,7 +308,7 @@ def test_the_field_names_the_model_at_work(debugger, tmp_path):
 
 
 def test_an_own_model_and_tensor_need_no_sample(tiny_trace):
-    from mrcnn_steps.trace import trace
+    from mrcnn_steps.tracing import trace
 
     torch.manual_seed(0)
     model = tiny(("background", "cat"), 256).eval()

@@ -8,16 +8,16 @@ import pytest
 import torch
 import traitlets as t
 from ipywidgets.widgets.widget import _instances
+from mrcnn_widgets.anchors import AnchorExplorer
+from mrcnn_widgets.explorer import Explorer, Readout, as_boxes
+from mrcnn_widgets.mini_masks import MiniMaskExplorer
+from mrcnn_widgets.proposals import ProposalExplorer
+from mrcnn_widgets.rpn_targets import RPNTargetExplorer
+from mrcnn_widgets.scene import as_trace, scene
+from mrcnn_widgets.viewer.canvas import BoxLayer, Canvas
 from PIL import Image
 
 from mrcnn_steps.data import Sample, letterbox, sample
-from widgets.anchors import AnchorExplorer
-from widgets.canvas import BoxLayer, Canvas
-from widgets.explorer import Explorer, Readout, as_boxes
-from widgets.mini_masks import MiniMaskExplorer
-from widgets.proposals import ProposalExplorer
-from widgets.rpn_targets import RPNTargetExplorer
-from widgets.scene import as_trace, scene
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 WITHOUT_NETWORK = (MiniMaskExplorer, AnchorExplorer, RPNTargetExplorer)
@@ -216,7 +216,7 @@ def test_every_photo_is_shown(kind, photo):
 
 @pytest.mark.parametrize("kind", ALL)
 def test_a_photo_without_annotations(kind, lively_model, bare_sample):
-    from mrcnn_steps.trace import trace
+    from mrcnn_steps.tracing import trace
 
     explorer = kind(trace(lively_model, bare_sample))
     assert explorer.to_png()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 import traitlets as t
+from mrcnn_widgets.proposals import FATES, STEPS, ProposalExplorer, fates
 from torchvision.ops import box_iou
 
 from mrcnn_steps.proposals import Proposals, propose
-from widgets.proposals import FATES, STEPS, ProposalExplorer, fates
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_every_setting_is_that_of_propose(explorer, tiny_trace, settings):
 def test_level_by_level_as_torchvision_does(tiny_trace):
     from torchvision.models.detection.rpn import RegionProposalNetwork
 
-    from mrcnn_steps.trace import proposal_settings
+    from mrcnn_steps.tracing import proposal_settings
 
     rpn = tiny_trace.model.rpn
     per_level = RegionProposalNetwork(

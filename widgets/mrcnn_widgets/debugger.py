@@ -26,9 +26,17 @@ from torchvision.ops import box_iou
 
 from mrcnn_steps.data import Sample, sample, samples
 from mrcnn_steps.model import load_model
-from mrcnn_steps.trace import Trace, proposal_settings, trace
-from widgets.anchors import AnchorExplorer
-from widgets.canvas import (
+from mrcnn_steps.tracing import Trace, proposal_settings, trace
+from mrcnn_widgets.anchors import AnchorExplorer
+from mrcnn_widgets.classification import ClassificationExplorer
+from mrcnn_widgets.detection import DetectionExplorer
+from mrcnn_widgets.explorer import Explorer, as_boxes
+from mrcnn_widgets.masks import MaskExplorer
+from mrcnn_widgets.mini_masks import MiniMaskExplorer
+from mrcnn_widgets.proposals import ProposalExplorer
+from mrcnn_widgets.rpn_targets import RPNTargetExplorer
+from mrcnn_widgets.trail import FOUND, Trail, describe, follow
+from mrcnn_widgets.viewer.canvas import (
     BLUE,
     ORANGE,
     VERMILLION,
@@ -39,14 +47,6 @@ from widgets.canvas import (
     Group,
     StaticView,
 )
-from widgets.classification import ClassificationExplorer
-from widgets.detection import DetectionExplorer
-from widgets.explorer import Explorer, as_boxes
-from widgets.masks import MaskExplorer
-from widgets.mini_masks import MiniMaskExplorer
-from widgets.proposals import ProposalExplorer
-from widgets.rpn_targets import RPNTargetExplorer
-from widgets.trail import FOUND, Trail, describe, follow
 
 EXPLORERS: dict[str, Callable[..., Explorer]] = {
     "mini_masks": MiniMaskExplorer,

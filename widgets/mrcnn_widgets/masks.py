@@ -21,9 +21,12 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from mrcnn_steps.masks import mask_targets, paste
-from mrcnn_steps.trace import Trace
-from widgets import still
-from widgets.canvas import (
+from mrcnn_steps.tracing import Trace
+from mrcnn_widgets.classes import distinct_names
+from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer
+from mrcnn_widgets.scene import Source, as_trace
+from mrcnn_widgets.viewer import still
+from mrcnn_widgets.viewer.canvas import (
     BLUE,
     ORANGE,
     YELLOW,
@@ -34,9 +37,6 @@ from widgets.canvas import (
     MaskLayer,
     palette,
 )
-from widgets.classes import distinct_names
-from widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer
-from widgets.scene import Source, as_trace
 
 # What stands for a grid that there is not.
 EMPTY = 28

@@ -17,8 +17,11 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from mrcnn_steps.detection import detect
-from mrcnn_steps.trace import Trace, detection_settings
-from widgets.canvas import (
+from mrcnn_steps.tracing import Trace, detection_settings
+from mrcnn_widgets.classes import MOST, class_groups, distinct_names
+from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer, title
+from mrcnn_widgets.scene import Source, as_trace
+from mrcnn_widgets.viewer.canvas import (
     GREY,
     ORANGE,
     PURPLE,
@@ -29,9 +32,6 @@ from widgets.canvas import (
     Category,
     Group,
 )
-from widgets.classes import MOST, class_groups, distinct_names
-from widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer, title
-from widgets.scene import Source, as_trace
 
 # The steps in their order: what the scrubber says, and what the table says.
 STEPS = {

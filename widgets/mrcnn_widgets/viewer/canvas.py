@@ -19,10 +19,8 @@ from typing import Any
 import anywidget
 import numpy as np
 import traitlets as t
-from PIL import Image
-
-from widgets import still
-from widgets.layers import (
+from mrcnn_widgets.viewer import still
+from mrcnn_widgets.viewer.layers import (
     BLACK,
     BLUE,
     GREEN,
@@ -48,6 +46,7 @@ from widgets.layers import (
     encode,
     palette,
 )
+from PIL import Image
 
 __all__ = [
     "BLACK",

@@ -7,9 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from mrcnn_widgets.viewer.layers import (
+    ArrowLayer,
+    BoxLayer,
+    Dash,
+    GridLayer,
+    Layer,
+    MaskLayer,
+    PointLayer,
+)
 from PIL import Image, ImageDraw, ImageFont
-
-from widgets.layers import ArrowLayer, BoxLayer, Dash, GridLayer, Layer, MaskLayer, PointLayer
 
 # Above this many rows a group is drawn as density, like in the browser.
 DENSE = 400

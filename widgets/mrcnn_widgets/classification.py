@@ -23,9 +23,12 @@ from torchvision.ops import box_iou, clip_boxes_to_image
 
 from mrcnn_steps.boxes import decode
 from mrcnn_steps.classification import sample_points
-from mrcnn_steps.trace import Trace, detection_settings, roi_scales
-from widgets import still
-from widgets.canvas import (
+from mrcnn_steps.tracing import Trace, detection_settings, roi_scales
+from mrcnn_widgets.classes import MOST, class_colors, class_groups, distinct_names
+from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer, title
+from mrcnn_widgets.scene import Source, as_trace
+from mrcnn_widgets.viewer import still
+from mrcnn_widgets.viewer.canvas import (
     ORANGE,
     SKY,
     YELLOW,
@@ -37,9 +40,6 @@ from widgets.canvas import (
     Group,
     PointLayer,
 )
-from widgets.classes import MOST, class_colors, class_groups, distinct_names
-from widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer, title
-from widgets.scene import Source, as_trace
 
 BARS = 8
 

@@ -1,11 +1,24 @@
-"""The arguments of `mrcnn-steps train`."""
+"""`mrcnn-steps train`: training on COCO-format data.
+
+    mrcnn-steps train --images DIR --annotations FILE --out RUN [--val-annotations FILE] …
+
+The run's folder receives `last.pth` (everything that `--resume` needs), `model.safetensors` (the
+averaged weights, for `load_model`), `log.csv`, `loss.png` and, with validation data,
+`metrics.json`. Under `torchrun` the batch is shared by all processes.
+"""
 
 import argparse
 import os
+import sys
 from pathlib import Path
-from typing import Any
 
+from mrcnn_steps.data.coco import CocoFolder
+from mrcnn_steps.model.augment import Augmentation
 from mrcnn_steps.model.checkpoint import ARCHITECTURES, CANVAS
+from mrcnn_steps.model.processes import process_group
+from mrcnn_steps.model.run import start
+from mrcnn_steps.model.train import train
+from mrcnn_steps.model.training_set import TrainingSet
 
 # An instances file has no keypoints to train Keypoint R-CNN on.
 TRAINABLE = tuple(name for name in ARCHITECTURES if not name.startswith("keypoint"))
@@ -121,15 +134,64 @@ def check_settings(args: argparse.Namespace) -> None:
         )
 
 
-def settings_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments in types that a checkpoint may hold."""
+def run(args: argparse.Namespace) -> int:
+    """Run `mrcnn-steps train`.
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return [plain(each) for each in value]
-        return str(value) if isinstance(value, Path) else value
+    Returns:
+        0; 130 after Ctrl-C, with a checkpoint to resume from.
 
-    known = argparse.ArgumentParser()
-    add_arguments(known)
-    names = [action.dest for action in known._actions if action.dest != "help"]
-    return {name: plain(getattr(args, name)) for name in names}
+    Raises:
+        ValueError, OSError: Something about the data, the output folder or the settings is wrong;
+            raised before the first step.
+        NonFiniteLossError: The loss is NaN or infinite.
+    """
+    if args.image_size is None:
+        args.image_size = CANVAS.get(args.model, 1024)
+    check_settings(args)
+    training, validation = open_data(args)
+    check_folder(args.out, args.resume)
+    with process_group(args.device) as device:
+        state = start(args, training, device)
+        return train(args, state, training, validation, device)
+
+
+def open_data(args: argparse.Namespace) -> tuple[TrainingSet, CocoFolder | None]:
+    """Open and check all data sets."""
+    if len(args.images) != len(args.annotations):
+        raise ValueError(
+            f"expected an --annotations for each --images, found {len(args.annotations)} "
+            f"for {len(args.images)}"
+        )
+    folders = [
+        CocoFolder(images, annotations)
+        for images, annotations in zip(args.images, args.annotations, strict=True)
+    ]
+    validation = None
+    if args.val_annotations is not None:
+        validation = CocoFolder(args.val_images or args.images[0], args.val_annotations)
+    for folder in (*folders, *([validation] if validation else [])):
+        folder.check_images()
+    how = Augmentation((args.scale[0], args.scale[1]), args.color, args.paste)
+    training = TrainingSet(folders, args.image_size, how)
+    if len(training) == 0:
+        raise ValueError(f"{args.annotations[0]}: found no photos to train on")
+    return training, validation
+
+
+def check_folder(out: Path, resume: bool) -> None:
+    """Make the run's folder and find out now whether files can be written there."""
+    last = out / "last.pth"
+    if resume and not last.is_file():
+        raise FileNotFoundError(f"{last}: nothing to resume from")
+    if not resume and last.exists():
+        raise FileExistsError(f"{last}: holds a run already; --resume continues it")
+    out.mkdir(parents=True, exist_ok=True)
+    probe = out / f".probe{os.getpid()}"
+    probe.touch()
+    probe.unlink()
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    add_arguments(arguments)
+    sys.exit(run(arguments.parse_args()))

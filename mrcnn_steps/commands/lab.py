@@ -110,8 +110,11 @@ def bundled_lessons() -> dict[str, bytes]:
     Returns:
         The content of each notebook by its file name, in order.
     """
-    notebooks = [file for file in files("lessons").iterdir() if file.name.endswith(".ipynb")]
-    return {file.name: file.read_bytes() for file in sorted(notebooks, key=lambda f: f.name)}
+    package = Path(str(files("mrcnn_steps")))
+    # A wheel carries them inside the package; in a checkout they lie beside it.
+    installed = package / "lessons"
+    folder = installed if installed.is_dir() else package.parent / "lessons"
+    return {file.name: file.read_bytes() for file in sorted(folder.glob("*.ipynb"))}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

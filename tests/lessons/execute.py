@@ -1,7 +1,7 @@
 """Runs the lessons in place and leaves them fit to be committed.
 
-    python -m lessons.execute                   # all of them
-    python -m lessons.execute 03                # those whose names begin so
+    python -m tests.lessons.execute                   # all of them
+    python -m tests.lessons.execute 03                # those whose names begin so
 
 A notebook is its own source: edit it in JupyterLab, save, and run this. What is committed reads
 well where no widget can run: every explorer leaves a picture, and pictures are small.
@@ -28,7 +28,7 @@ from PIL import Image, ImageColor
 
 from mrcnn_steps.draw import OKABE_ITO
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[2] / "lessons"
 
 # Seconds that one cell may take.
 CELL_LIMIT = 120

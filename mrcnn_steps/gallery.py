@@ -1,6 +1,5 @@
-"""`mrcnn-steps inspect`: a photo through every stage, as a table, pictures and a page."""
+"""A folder with a picture of every stage of a trace, and a page that shows them in order."""
 
-import argparse
 import html
 import tempfile
 from collections.abc import Callable
@@ -8,15 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from torchvision.models.detection.faster_rcnn import FasterRCNN
 from tqdm import tqdm
 
 from mrcnn_steps import draw
-from mrcnn_steps.data import Sample, sample, samples
-from mrcnn_steps.model import load_model
-from mrcnn_steps.trace import Table, Trace, trace
+from mrcnn_steps.tracing import Table, Trace
 
-DEFAULT_SAMPLE = "voc_people"
 PAGE = "index.html"
 # Tells a page of ours from any other: only a folder with one is ever replaced.
 MARKER = '<meta name="generator" content="mrcnn-steps inspect">'
@@ -180,68 +175,6 @@ SCENES = (
         draw.figure_result,
     ),
 )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `mrcnn-steps inspect`."""
-    parser.add_argument(
-        "photo",
-        nargs="?",
-        default=DEFAULT_SAMPLE,
-        metavar="PHOTO",
-        help=f"an image file, or one of {', '.join(samples())} (default: {DEFAULT_SAMPLE})",
-    )
-    parser.add_argument(
-        "--model",
-        default="tiny",
-        help='"tiny", "coco" or the path of a checkpoint (default: tiny)',
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder to write (default: inspect-PHOTO)"
-    )
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run `mrcnn-steps inspect`.
-
-    Returns:
-        0.
-
-    Raises:
-        ValueError, OSError: there is no such photo or model, or the folder must not be written.
-    """
-    photo = open_photo(args.photo)
-    out = (args.out or Path(f"inspect-{photo.name}")).resolve()
-    check_folder(out)
-    model = load_model(args.model)
-    if not isinstance(model, FasterRCNN):
-        raise ValueError(
-            f"{args.model}: found a {type(model).__name__}, expected a Mask R-CNN or Faster R-CNN"
-        )
-    traced = trace(model, photo)
-    table = traced.table()
-    count = write_folder(traced, table, photo.name, out)
-    print(f"\n{count} pictures: {out / PAGE}")
-    return 0
-
-
-def open_photo(name: str) -> Sample:
-    """Open a bundled photo or an image file.
-
-    Args:
-        name: one of `samples()`, or a path.
-
-    Returns:
-        The photo.
-
-    Raises:
-        ValueError: there is neither, or the file is not an image.
-    """
-    if name in samples():
-        return sample(name)
-    if not Path(name).exists():
-        raise ValueError(f"{name}: no such file, and no bundled photo ({', '.join(samples())})")
-    return Sample.from_image(name)
 
 
 def check_folder(out: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from torchvision.ops import box_iou, nms
 
 from mrcnn_steps import load_model, sample, trace
-from mrcnn_steps.overlaps import LEAST, Overlaps
+from mrcnn_steps.nms import LEAST, Overlaps
 
 THRESHOLDS = (0.0, 0.05, LEAST, 0.3, 0.5, 0.7, 0.9, 1.0)
 

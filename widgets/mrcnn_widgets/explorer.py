@@ -51,8 +51,8 @@ import traitlets as t
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from widgets import still
-from widgets.canvas import YELLOW, BoxLayer, Canvas, Group, StaticView
+from mrcnn_widgets.viewer import still
+from mrcnn_widgets.viewer.canvas import YELLOW, BoxLayer, Canvas, Group, StaticView
 
 SIDE_PANEL = "290px"
 # Letters of a table's cell that is never broken into lines.

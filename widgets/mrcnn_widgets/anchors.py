@@ -13,7 +13,9 @@ from torchvision.ops import box_iou
 
 from mrcnn_steps.anchors import AnchorLocation, Anchors, pyramid
 from mrcnn_steps.boxes import centers_and_sizes
-from widgets.canvas import (
+from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, object_options, objects_layer, title
+from mrcnn_widgets.scene import SIDE, Source, scene
+from mrcnn_widgets.viewer.canvas import (
     BLUE,
     GREEN,
     ORANGE,
@@ -29,8 +31,6 @@ from widgets.canvas import (
     PointLayer,
     as_numpy,
 )
-from widgets.explorer import Explorer, Readout, as_boxes, object_options, objects_layer, title
-from widgets.scene import SIDE, Source, scene
 
 ALL_LEVELS = -1
 NO_OBJECT = -1

@@ -12,7 +12,7 @@ from torch import Tensor
 from mrcnn_steps.anchors import Anchors
 from mrcnn_steps.data import Letterbox, Sample, letterbox, sample
 from mrcnn_steps.model import load_model
-from mrcnn_steps.trace import Trace, trace
+from mrcnn_steps.tracing import Trace, trace
 
 # Side of the square that a photo is fitted into where no model decides.
 SIDE = 1024

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torchvision.ops import box_iou
 
-from mrcnn_steps.trace import Trace
+from mrcnn_steps.tracing import Trace
 
 # An object counts as found by a box of this IoU.
 FOUND = 0.5

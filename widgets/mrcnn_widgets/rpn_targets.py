@@ -12,7 +12,9 @@ from torchvision.ops import box_iou
 
 from mrcnn_steps.anchors import pyramid
 from mrcnn_steps.rpn_targets import Match, build_matched, compare
-from widgets.canvas import (
+from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, object_options, objects_layer, title
+from mrcnn_widgets.scene import SIDE, Source, scene
+from mrcnn_widgets.viewer.canvas import (
     NEGATIVE,
     NEUTRAL,
     ORANGE,
@@ -25,8 +27,6 @@ from widgets.canvas import (
     as_numpy,
     palette,
 )
-from widgets.explorer import Explorer, Readout, as_boxes, object_options, objects_layer, title
-from widgets.scene import SIDE, Source, scene
 
 VIEWS = ("anchors", "refinement")
 # The layers of that view.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from widgets.layers import GREY, Group, palette
+from mrcnn_widgets.viewer.layers import GREY, Group, palette
 
 # A layer has at most 256 groups; one is left for what is of no class.
 MOST = 255

@@ -13,10 +13,12 @@ import torch
 import traitlets as t
 from torchvision.ops import box_iou
 
-from mrcnn_steps.overlaps import Overlaps
+from mrcnn_steps.nms import Overlaps
 from mrcnn_steps.proposals import Proposals, propose
-from mrcnn_steps.trace import proposal_settings
-from widgets.canvas import (
+from mrcnn_steps.tracing import proposal_settings
+from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, objects_layer, title
+from mrcnn_widgets.scene import Source, as_trace
+from mrcnn_widgets.viewer.canvas import (
     GREEN,
     GREY,
     ORANGE,
@@ -30,8 +32,6 @@ from widgets.canvas import (
     Group,
     as_numpy,
 )
-from widgets.explorer import Explorer, Readout, as_boxes, objects_layer, title
-from widgets.scene import Source, as_trace
 
 STEPS = ("score", "refined", "clipped", "NMS", "final")
 TOOLTIPS = (
