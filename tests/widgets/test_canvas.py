@@ -28,8 +28,8 @@ from mrcnn_widgets.viewer.canvas import (
     StaticView,
     palette,
 )
-from mrcnn_widgets.viewer.layers import encode
 from mrcnn_widgets.viewer.still import DASHES, ink_on, picture
+from mrcnn_widgets.viewer.wire import encode
 from PIL import Image
 
 from mrcnn_steps import draw

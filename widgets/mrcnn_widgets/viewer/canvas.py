@@ -11,7 +11,6 @@ It knows nothing of Mask R-CNN. Everything is in pixels of the photo, `x2, y2` e
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import anywidget
 import numpy as np
 import traitlets as t
-from mrcnn_widgets.viewer import still
+from mrcnn_widgets.viewer import still, wire
 from mrcnn_widgets.viewer.layers import (
     BLACK,
     BLUE,
@@ -43,10 +42,8 @@ from mrcnn_widgets.viewer.layers import (
     MaskLayer,
     PointLayer,
     as_numpy,
-    encode,
     palette,
 )
-from PIL import Image
 
 __all__ = [
     "BLACK",
@@ -72,14 +69,11 @@ __all__ = [
     "MaskLayer",
     "PointLayer",
     "StaticView",
+    "as_numpy",
     "palette",
 ]
 
 MAX_LAYERS = 24
-# Longer sides are made smaller for the wire; coordinates stay those of the photo.
-MAX_SIDE = 2048
-# Up to this many pixels a photo travels without loss.
-LOSSLESS = 128 * 128
 
 
 class StaticView:
@@ -143,8 +137,9 @@ class Canvas(StaticView, anywidget.AnyWidget):
     def __init__(self, photo: Any, layers: Sequence[Layer] = (), **traits: Any) -> None:
         self._pixels = np.zeros((0, 0, 3), np.uint8)
         self._layers: tuple[Layer, ...] = ()
-        self._encoded: dict[Layer, tuple[dict[str, Any], bytes]] = {}
-        state = self._state_of(_as_photo(photo), tuple(layers))
+        self._encoded: dict[Layer, wire.Encoded] = {}
+        self._step = 1
+        state = self._state_of(wire.as_photo(photo), tuple(layers))
         hidden = [*traits.pop("hidden", ()), *_hidden_at_first(self._layers, ())]
         super().__init__(hidden=hidden, **state, **traits)
 
@@ -192,7 +187,7 @@ class Canvas(StaticView, anywidget.AnyWidget):
         after = before if layers is None else tuple(layers)
         for name in {"selected", "hovered"} & set(traits):
             _check_pick(name, traits[name], after)
-        pixels = self._pixels if photo is None else _as_photo(photo)
+        pixels = self._pixels if photo is None else wire.as_photo(photo)
         state = self._state_of(pixels, after)
         with self.hold_sync(), self.hold_trait_notifications():
             for name in ("selected", "hovered"):
@@ -215,14 +210,10 @@ class Canvas(StaticView, anywidget.AnyWidget):
         return still.png(image)
 
     def export(self) -> dict[str, Any]:
-        """All that `mount(element, state)` of `canvas.js` needs to show this without a kernel.
-
-        The values are JSON; whoever writes them into HTML escapes `<`.
-        """
-        buffers = ["_photo", *(f"_layer_{i}" for i in range(len(self._layers)))]
-        state = {name: base64.b64encode(getattr(self, name)).decode() for name in buffers}
-        plain = ("_scene", "hidden", "thresholds", "selected", "title", "view", "max_height")
-        return state | {name: getattr(self, name) for name in plain}
+        """All that `mount(element, state)` needs to show this without a kernel."""
+        names = ("hidden", "thresholds", "selected", "title", "view", "max_height")
+        state = {name: getattr(self, name) for name in names}
+        return wire.export(self._pixels, self._layers, **state)
 
     def __repr__(self) -> str:
         height, width = self._pixels.shape[:2]
@@ -236,20 +227,17 @@ class Canvas(StaticView, anywidget.AnyWidget):
             raise ValueError(
                 f"layers: expected at most {MAX_LAYERS} different names, found {names}"
             )
-        height, width = pixels.shape[:2]
-        step = -(-max(height, width) // MAX_SIDE)
-        resized = step != -(-max(*self._pixels.shape[:2], 1) // MAX_SIDE)
-        known = {} if resized else self._encoded
-        self._encoded = {layer: known.get(layer) or encode(layer, step) for layer in layers}
+        step = wire.wire_step(pixels)
+        known = self._encoded if step == self._step else {}
+        self._encoded = {layer: known.get(layer) or wire.encode(layer, step) for layer in layers}
         state: dict[str, Any] = {}
         if pixels is not self._pixels:
-            state["_photo"] = _compress(pixels, step)
-        about = [about for about, _ in self._encoded.values()]
-        state["_scene"] = {"width": width, "height": height, "step": step, "layers": about}
+            state["_photo"] = wire.compress(pixels, step)
+        state["_scene"] = wire.scene(pixels, [about for about, _ in self._encoded.values()])
         buffers = [buffer for _, buffer in self._encoded.values()]
         buffers += [b""] * (MAX_LAYERS - len(layers))
         state |= {f"_layer_{i}": buffer for i, buffer in enumerate(buffers)}
-        self._pixels, self._layers = pixels, layers
+        self._pixels, self._layers, self._step = pixels, layers, step
         return state
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
@@ -285,27 +273,3 @@ def _hidden_at_first(layers: Sequence[Layer], before: Sequence[Layer]) -> list[s
         for group in layer.groups
         if not group.visible
     ]
-
-
-def _as_photo(photo: Any) -> np.ndarray:
-    pixels = as_numpy(photo)
-    if pixels.ndim == 3 and pixels.shape[0] == 3 and pixels.shape[2] != 3:
-        pixels = pixels.transpose(1, 2, 0)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
-        raise ValueError(
-            "photo: expected uint8 RGB of shape [3, H, W] or [H, W, 3], "
-            f"found {pixels.dtype} {pixels.shape}"
-        )
-    return np.ascontiguousarray(pixels)
-
-
-def _compress(pixels: np.ndarray, step: int) -> bytes:
-    image = Image.fromarray(pixels)
-    if step > 1:
-        image = image.reduce(step)
-    file = io.BytesIO()
-    if image.width * image.height <= LOSSLESS:
-        image.save(file, "PNG")
-    else:
-        image.save(file, "JPEG", quality=90, subsampling=0)
-    return file.getvalue()

@@ -1,13 +1,12 @@
 """What the viewer can draw on a photo: boxes, masks, arrows, grid cells and points.
 
 Everything is in pixels of the photo. A layer is plain data, checked when it is made; it knows
-nothing of the widget that shows it. `encode` turns it into what travels to the browser.
+nothing of the widget that shows it.
 """
 
 from __future__ import annotations
 
 import re
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -390,72 +389,3 @@ def _cut(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int, int]]:
         return mask[:0, :0], (0, 0, 0, 0)
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     return mask[top:bottom, left:right], (left, top, right, bottom)
-
-
-def encode(layer: Layer, mask_step: int = 1) -> tuple[dict[str, Any], bytes]:
-    """A layer as it travels: a description that is JSON, and one compressed buffer of its arrays.
-
-    Args:
-        layer: what to send.
-        mask_step: sends every `mask_step`-th pixel of masks (a photo that was made smaller for
-            the wire needs no more).
-
-    Returns:
-        The description; its `arrays` maps a name to (offset in bytes, count, type). And the buffer.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    about: dict[str, Any] = {
-        "kind": type(layer).__name__.removesuffix("Layer").lower(),
-        "name": layer.name,
-        "rows": len(layer),
-        "groups": [{"name": g.name, "color": g.color, "dash": g.dash} for g in layer.groups],
-        "width": layer.width,
-        "pickable": layer.pickable,
-        "threshold": layer.threshold,
-        "labels": None if layer.labels is None else [str(text) for text in layer.labels],
-        "colors": None if layer.colors is None else list(layer.colors),
-    }
-    if isinstance(layer, GridLayer):
-        about |= {"stride": layer.stride, "shape": layer.shape, "origin": layer.origin}
-        arrays["cells"] = layer.cells.T
-    else:
-        arrays["group"] = layer.group_index
-        about["fields"] = []
-        for name, values in layer.fields.items():
-            named = isinstance(values, Category)
-            about["fields"].append({"name": name, "names": values.names if named else None})
-            arrays[f"field {name}"] = values.index if named else values
-    match layer:
-        # Column by column: the browser reads x1, y1, x2 and y2 as four arrays, and neighbors in
-        # a column resemble each other, which compresses better.
-        case BoxLayer():
-            arrays["boxes"] = layer.boxes.T
-        case ArrowLayer():
-            arrays["start"], arrays["end"] = layer.start.T, layer.end.T
-        case PointLayer():
-            arrays["points"], about["radius"] = layer.points.T, layer.radius
-        case MaskLayer():
-            about |= {"opacity": layer.opacity, "outline": layer.outline}
-            # A grid with a box of its own is no crop of the photo and keeps its resolution.
-            step = mask_step if layer.cropped else 1
-            grids = [grid[::step, ::step] for grid in layer.masks]
-            about["grids"] = [[*grid.shape, grid.dtype == bool] for grid in grids]
-            packed = [np.packbits(g) if g.dtype == bool else g.ravel() for g in grids]
-            about["step"] = step if layer.cropped else None
-            arrays["boxes"] = layer.boxes.T
-            arrays["masks"] = np.concatenate([*packed, np.zeros(0, np.uint8)])
-    about["arrays"], raw = _lay_out(arrays)
-    return about, zlib.compress(raw, 1)
-
-
-def _lay_out(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], bytes]:
-    """Arrays one after the other, each on a multiple of four bytes as typed arrays ask for."""
-    places: dict[str, Any] = {}
-    parts: list[bytes] = []
-    offset = 0
-    for name, array in arrays.items():
-        raw = np.ascontiguousarray(array).tobytes()
-        places[name] = [offset, array.size, array.dtype.name]
-        parts += [raw, bytes(-len(raw) % 4)]
-        offset += len(raw) + -len(raw) % 4
-    return places, b"".join(parts)
