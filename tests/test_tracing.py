@@ -158,7 +158,7 @@ def test_from_a_detection_back_to_its_anchor(traced):
         proposal, label = int(found.proposal_index[row]), int(found.labels[row])
         assert found.scores[row] == traced.classification.probs[proposal, label]
         anchor = int(proposals.anchor_index[proposal])
-        assert proposals.scores[proposal] == traced.objectness[anchor].sigmoid()
+        torch.testing.assert_close(proposals.scores[proposal], traced.objectness[anchor].sigmoid())
         box = decode(traced.rpn_deltas[anchor][None], traced.anchors.boxes[anchor][None])
         torch.testing.assert_close(box.clamp(0, 1024)[0], proposals.boxes[proposal])
         place = traced.anchors.locate(anchor)

@@ -1,14 +1,18 @@
 """The classification explorer: its numbers are the trace's, and the points are RoIAlign's own."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import traitlets
 from mrcnn_widgets.classes import class_groups, distinct_names
-from mrcnn_widgets.classification import Bars, ClassificationExplorer, roi_samples
+from mrcnn_widgets.classification import Bars, ClassificationExplorer, refined_box, roi_samples
 from torchvision.ops import clip_boxes_to_image, roi_align
 
 from mrcnn_steps.boxes import decode
 from mrcnn_steps.classification import sample_points
+from mrcnn_steps.detection import detect
+from mrcnn_steps.tracing import detection_settings
 
 
 @pytest.fixture
@@ -41,11 +45,23 @@ def test_the_refined_box_is_the_candidate_that_detection_starts_from(explorer, t
         (10.0, 10.0, 5.0, 5.0),
     )
     by_hand = clip_boxes_to_image(by_hand, (1024, 1024))[0]
-    assert torch.equal(explorer.picked.refined_box, by_hand)
+    refined = explorer.picked.refined_box
+    torch.testing.assert_close(refined, by_hand)
     candidate = 3 * len(tiny_trace.class_names) + 5
-    assert torch.equal(by_hand, tiny_trace.detections.clipped[candidate])
+    assert torch.equal(refined, tiny_trace.detections.clipped[candidate])
     layer = explorer.canvas["refined box"]
-    assert torch.equal(torch.from_numpy(layer.boxes[0]), by_hand)
+    assert torch.equal(torch.from_numpy(layer.boxes[0]), refined)
+
+
+def test_where_only_the_best_class_competes_other_classes_have_refined_boxes_too(tiny_trace):
+    found = tiny_trace.classification
+    rows = (tiny_trace.proposals, found.probs, found.deltas, tiny_trace.image_size)
+    settings = detection_settings(tiny_trace.model)
+    best_only = replace(tiny_trace, detections=detect(*rows, **settings, best_class_only=True))
+    assert len(best_only.detections.clipped) == len(tiny_trace.proposals)
+    for label in (1, 5):
+        box = refined_box(best_only, 3, label)
+        torch.testing.assert_close(box, refined_box(tiny_trace, 3, label))
 
 
 def test_the_samples_lie_where_the_stage_says(explorer, tiny_trace):
@@ -153,8 +169,6 @@ def test_another_trace_is_shown_in_the_same_explorer(explorer, tiny_trace):
 
 
 def _fewer(proposals, count):
-    from dataclasses import replace
-
     return replace(proposals, rows=proposals.rows[:count])
 
 

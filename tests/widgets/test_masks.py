@@ -29,7 +29,7 @@ def test_the_soft_mask_is_the_one_of_the_chosen_class(explorer, tiny_trace):
     explorer.detection = 2
     assert torch.equal(explorer.soft, tiny_trace.mask_probs[2])
     explorer.label = 17
-    assert torch.equal(explorer.soft, tiny_trace.mask_logits[2, 17].sigmoid())
+    assert torch.equal(explorer.soft, tiny_trace.mask_logits.sigmoid()[2, 17])
     pixels = torch.from_numpy(explorer.soft_view.photo[:, :, 0])
     assert torch.equal(pixels, (explorer.soft * 255).round().to(torch.uint8))
 

@@ -76,9 +76,6 @@ def look_at(trace: Trace, proposal: int, label: int) -> PickedProposal:
     level = int(found.roi_level[proposal])
     scale = _scales(trace)[level]
     samples = roi_samples(trace, box, scale)
-    # A head may share one delta among all classes.
-    delta = found.deltas[proposal, label if found.deltas.shape[1] > 1 else 0]
-    moved = decode(delta[None], box[None], detection_settings(trace.model)["weights"])
     return PickedProposal(
         box=box,
         probs=found.probs[proposal],
@@ -87,9 +84,26 @@ def look_at(trace: Trace, proposal: int, label: int) -> PickedProposal:
         samples=samples,
         # Points of the bins as bins of one point: rows and columns may differ in number.
         points=sample_points(box, scale, samples, sampling_ratio=1),
-        delta=delta,
-        refined_box=clip_boxes_to_image(moved, trace.image_size)[0],
+        # A head may share one delta among all classes.
+        delta=found.deltas[proposal, label if found.deltas.shape[1] > 1 else 0],
+        refined_box=refined_box(trace, proposal, label),
     )
+
+
+def refined_box(trace: Trace, proposal: int, label: int) -> Tensor:
+    """Find the box that a proposal becomes as a class: float [4], clipped to the image.
+
+    It is the candidate that stage 6 starts from. Where only the best class of each proposal is a
+    candidate, the box of another class is computed here.
+    """
+    found = trace.detections
+    same = (found.candidate_proposal == proposal) & (found.candidate_label == label)
+    if same.any():
+        return found.clipped[int(same.nonzero()[0])]
+    deltas, boxes = trace.classification.deltas, trace.proposals.boxes
+    delta = deltas[proposal, [label if deltas.shape[1] > 1 else 0]]
+    moved = decode(delta, boxes[proposal][None], detection_settings(trace.model)["weights"])
+    return clip_boxes_to_image(moved, trace.image_size)[0]
 
 
 class ClassificationExplorer(Explorer):

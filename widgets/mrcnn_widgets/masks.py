@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from mrcnn_steps.masks import mask_targets, paste
+from mrcnn_steps.masks import class_probs, mask_targets, paste
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.classes import distinct_names
 from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer
@@ -87,6 +87,26 @@ def find_truth(trace: Trace, detection: int) -> Truth | None:
         mask=photo.masks[int(truth.objects[best])].to(roi.device),
         target=target,
     )
+
+
+def soft_mask(mask_logits: Tensor, labels: Tensor, detection: int, label: int) -> Tensor:
+    """Take a detection's soft mask of any class.
+
+    The detection's own class gives the very row of `trace.mask_probs`, on every processor: all
+    rows are computed as there, because the sigmoid of one row alone may take another path.
+
+    Args:
+        mask_logits: float [D, C, h, w], as in a trace.
+        labels: int [D], the detected classes.
+        detection: a row.
+        label: the class whose mask is meant.
+
+    Returns:
+        float [h, w] in 0…1.
+    """
+    chosen = labels.clone()
+    chosen[detection] = label
+    return class_probs(mask_logits, chosen)[detection]
 
 
 class MaskExplorer(Explorer):
@@ -206,7 +226,7 @@ class MaskExplorer(Explorer):
         trace, row = self.trace, self.detection
         if row is None or trace.mask_logits is None:
             return
-        soft = trace.mask_logits[row, self.label].sigmoid()
+        soft = soft_mask(trace.mask_logits, trace.detections.labels, row, self.label)
         box = trace.result["boxes"][row : row + 1]
         height, width = trace.image.shape[1:]
         mask = paste(soft[None], box, (height, width), self.threshold, self.exact)[0]
