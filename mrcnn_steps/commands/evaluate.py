@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from mrcnn_steps.data.coco import CocoFolder
+from mrcnn_steps.files import write_json
 from mrcnn_steps.model.checkpoint import load
-from mrcnn_steps.model.evaluate import evaluate, table, write_json
+from mrcnn_steps.model.evaluate import evaluate, table
 from mrcnn_steps.model.processes import process_group
 
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if metrics is not None:
         print(table(metrics))
         if args.out is not None:
-            write_json(metrics, args.out)
+            write_json(args.out, metrics)
     return 0
 
 

@@ -34,16 +34,14 @@ from mrcnn_steps.draw.primitives import (
     photo,
     tile_page,
 )
-from mrcnn_steps.draw.style import OKABE_ITO, Picture, Swatch, caption, page, palette
+from mrcnn_steps.draw.style import Picture, Swatch, caption, page
 from mrcnn_steps.draw.targets import (
-    NEGATIVE,
-    NEUTRAL,
-    POSITIVE,
     figure_negative_anchors,
     figure_neutral_anchors,
     figure_positive_anchors,
     figure_refined_positives,
 )
+from mrcnn_steps.palette import NEGATIVE, NEUTRAL, OKABE_ITO, POSITIVE, palette
 
 __all__ = [
     "NEGATIVE",

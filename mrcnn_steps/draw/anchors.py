@@ -7,7 +7,8 @@ from torch import Tensor
 from mrcnn_steps.anchors import AnchorLocation
 from mrcnn_steps.draw.primitives import boxes, labels, photo, to_numpy
 from mrcnn_steps.draw.scene import INPUT, around, ratio
-from mrcnn_steps.draw.style import Picture, caption, page, palette, plural
+from mrcnn_steps.draw.style import Picture, caption, page, plural
+from mrcnn_steps.palette import palette
 from mrcnn_steps.tracing import Trace
 
 

@@ -18,22 +18,9 @@ from mrcnn_steps.draw.scene import (
     tally,
     unpadded,
 )
-from mrcnn_steps.draw.style import (
-    DASHED,
-    ORANGE,
-    SKY,
-    VERMILLION,
-    YELLOW,
-    Picture,
-    Swatch,
-    caption,
-    page,
-    palette,
-    plural,
-    short,
-    size_in_bytes,
-)
+from mrcnn_steps.draw.style import Picture, Swatch, caption, page, plural, short, size_in_bytes
 from mrcnn_steps.mini_masks import MiniMasks
+from mrcnn_steps.palette import DASHED, ORANGE, SKY, VERMILLION, YELLOW, palette
 from mrcnn_steps.tracing import Trace
 
 

@@ -8,25 +8,9 @@ from matplotlib.patches import FancyBboxPatch
 
 from mrcnn_steps.draw.primitives import boxes, masks, photo
 from mrcnn_steps.draw.scene import ratio
-from mrcnn_steps.draw.style import (
-    GREEN,
-    GREY,
-    INK,
-    MARGIN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    SOFT,
-    WIDTH,
-    Picture,
-    Swatch,
-    caption,
-    ink_on,
-    page,
-    palette,
-    plural,
-)
+from mrcnn_steps.draw.style import MARGIN, WIDTH, Picture, Swatch, caption, page, plural
 from mrcnn_steps.masks import paste
+from mrcnn_steps.palette import GREEN, GREY, INK, ORANGE, PURPLE, SKY, SOFT, ink_on, palette
 from mrcnn_steps.tracing import Trace
 
 # Boxes drawn in a panel of the strip; more would hide the photo.

@@ -31,24 +31,9 @@ from mrcnn_steps.draw.scene import (
     tally,
     unpadded,
 )
-from mrcnn_steps.draw.style import (
-    DASHED,
-    DOTTED,
-    GREY,
-    INK,
-    ORANGE,
-    SKY,
-    SOLID,
-    VERMILLION,
-    Picture,
-    Swatch,
-    caption,
-    page,
-    palette,
-    plural,
-    short,
-)
+from mrcnn_steps.draw.style import Picture, Swatch, caption, page, plural, short
 from mrcnn_steps.masks import paste
+from mrcnn_steps.palette import DASHED, DOTTED, GREY, INK, ORANGE, SKY, SOLID, VERMILLION, palette
 from mrcnn_steps.tracing import Trace
 
 

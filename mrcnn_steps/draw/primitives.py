@@ -14,21 +14,9 @@ from matplotlib.text import Text
 from PIL import Image
 from torch import Tensor
 
-from mrcnn_steps.draw.style import (
-    DASHES,
-    INK,
-    MARGIN,
-    MASK_COLORS,
-    SOFT,
-    SOLID,
-    WIDTH,
-    Picture,
-    ink_on,
-    lightness,
-    page,
-    text_size,
-)
+from mrcnn_steps.draw.style import DASHES, MARGIN, MASK_COLORS, WIDTH, Picture, page, text_size
 from mrcnn_steps.mini_masks import boxes_from_masks
+from mrcnn_steps.palette import INK, SOFT, SOLID, ink_on, lightness
 
 LABEL_POINTS = 8
 LABEL_PAD = 0.25

@@ -4,7 +4,6 @@ Nothing here reads or changes matplotlib's global state (no `pyplot`, no `rcPara
 pictures look the same in every notebook and can be drawn in threads.
 """
 
-import colorsys
 import io
 import textwrap
 from collections.abc import Sequence
@@ -17,15 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 
-# Okabe & Ito, "Color Universal Design" (2008): colors that people with any of the common color
-# vision deficiencies tell apart.
-SKY, ORANGE, GREEN, PURPLE = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
-YELLOW, VERMILLION, BLUE, GREY = "#F0E442", "#D55E00", "#0072B2", "#BBBBBB"
-OKABE_ITO = (SKY, ORANGE, GREEN, PURPLE, YELLOW, VERMILLION, BLUE)
+from mrcnn_steps.palette import BLUE, DASHED, DOTTED, GREY, INK, PAPER, SKY, SOFT, SOLID
 
-PAPER, INK, SOFT = "#FFFFFF", "#1F2328", "#59636E"
-
-SOLID, DASHED, DOTTED = "solid", "dashed", "dotted"
 # Lengths of stroke and gap in line widths.
 DASHES: dict[str, Any] = {SOLID: "solid", DASHED: (0, (4, 2)), DOTTED: (0, (1, 1.4))}
 
@@ -68,34 +60,6 @@ class Picture(Figure):
         file = io.BytesIO()
         self.savefig(file, format="png")
         return file.getvalue()
-
-
-def palette(count: int) -> list[str]:
-    """List `count` colors: Okabe-Ito, then hues a golden angle apart.
-
-    Args:
-        count: how many.
-
-    Returns:
-        `#rrggbb` colors, distinct for as long as the eye allows.
-    """
-    hues = [
-        colorsys.hls_to_rgb(0.61803 * i % 1, 0.45 + 0.2 * (i % 3), 0.75)
-        for i in range(count - len(OKABE_ITO))
-    ]
-    extra = ["#" + "".join(f"{round(255 * part):02X}" for part in hue) for hue in hues]
-    return [*OKABE_ITO, *extra][:count]
-
-
-def lightness(color: str) -> float:
-    """Perceived lightness of a `#rrggbb` color, 0…1 (Rec. 601)."""
-    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return 0.299 * red + 0.587 * green + 0.114 * blue
-
-
-def ink_on(color: str) -> str:
-    """Choose black or white, whichever reads better on `color`."""
-    return "#000000" if lightness(color) > 0.5 else "#FFFFFF"
 
 
 def short(name: str) -> str:

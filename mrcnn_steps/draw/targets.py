@@ -5,25 +5,19 @@ from torch import Tensor
 
 from mrcnn_steps.draw.primitives import boxes, joins, labels, masks
 from mrcnn_steps.draw.scene import NO_ANNOTATIONS, largest_first, nothing, object_names, on_input
-from mrcnn_steps.draw.style import (
-    DASHED,
+from mrcnn_steps.draw.style import Picture, Swatch, plural
+from mrcnn_steps.palette import (
     DOTTED,
     GREY,
+    NEGATIVE,
+    NEUTRAL,
     ORANGE,
-    SKY,
+    POSITIVE,
     SOLID,
-    VERMILLION,
-    Picture,
-    Swatch,
+    Look,
     palette,
-    plural,
 )
 from mrcnn_steps.tracing import Trace
-
-# A label has one look in all pictures: it differs in dash as well as in hue.
-POSITIVE = Swatch("positive", SKY, SOLID)
-NEGATIVE = Swatch("negative", VERMILLION, DASHED)
-NEUTRAL = Swatch("neutral", GREY, DOTTED)
 
 
 def figure_positive_anchors(trace: Trace) -> Picture:
@@ -119,12 +113,12 @@ def _anchors_on_objects(
     rows: Tensor,
     title: str,
     subtitle: str,
-    how: Swatch,
+    how: Look,
     width: float = 1.6,
 ) -> Picture:
     """Anchors over the masks of the objects, in pixels of the network's input."""
     shown = trace.anchors.boxes[rows]
-    legend = (how, Swatch("mask of an object", ORANGE))
+    legend = (Swatch(*how), Swatch("mask of an object", ORANGE))
     figure, ax = on_input(trace, title, subtitle, shown, legend)
     masks(ax, objects, [ORANGE] * len(objects), 0.2)
     boxes(ax, shown, how.color, how.dash, width)

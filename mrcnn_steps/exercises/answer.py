@@ -11,6 +11,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mrcnn_steps.palette import EXPECTED, GIVEN
+
 # Larger tensors are described, not printed.
 MOST_NUMBERS = 64
 
@@ -83,7 +85,7 @@ class Answer:
         return "\n".join(parts)
 
     def _repr_html_(self) -> str:
-        color = "#1b9e4b" if self.right else "#d62728"
+        color = (EXPECTED if self.right else GIVEN).color
         first, *rest = self.message.split("\n")
         title = html.escape(self._mark(first))
         parts = [f'<div style="font-weight:600;color:{color}">{title}</div>']

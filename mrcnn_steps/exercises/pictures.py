@@ -9,10 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from mrcnn_steps import palette
+
 # From inputs, expected and given value to a figure; None if there is nothing to draw.
 Picture = Callable[[dict[str, Any], Sequence[Tensor], Sequence[Tensor]], Figure | None]
 
-EXPECTED, GIVEN, INPUT = "#1b9e4b", "#d62728", "#9a9a9a"
+EXPECTED, GIVEN, INPUT = palette.EXPECTED.color, palette.GIVEN.color, palette.GREY
 
 # More outlines than this hide each other.
 MOST_BOXES = 40

@@ -2,9 +2,8 @@
 
 import json
 import os
-import tempfile
 import urllib.error
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torchvision.models.detection.ssd import SSDFeatureExtractorVGG
 from torchvision.ops import FrozenBatchNorm2d
 
 from mrcnn_steps.data.coco_classes import COCO_CLASSES
+from mrcnn_steps.files import write_atomically
 from mrcnn_steps.model.backbone import convert
 from mrcnn_steps.model.network import tiny
 
@@ -114,19 +114,6 @@ def downloading(what: str, otherwise: str) -> Iterator[None]:
         raise ConnectionError(
             f"could not download {what} ({error}). Without a network {otherwise}"
         ) from error
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place, then move it there: a reader sees the old or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(Path(temporary))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def save_weights(model: Any, path: Path, architecture: str, image_size: int) -> None:

@@ -6,9 +6,7 @@ the photos; the numbers stay the same.
 
 import contextlib
 import io
-import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,6 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from mrcnn_steps.data.coco import CocoFolder
-from mrcnn_steps.model.checkpoint import write_atomically
 
 Record = dict[str, Any]
 
@@ -291,9 +288,3 @@ def table(metrics: Record) -> str:
     if "rpn" not in metrics:
         lines.append("no RPN recall: the model has no RPN")
     return "\n".join(lines)
-
-
-def write_json(value: Any, path: Path) -> None:
-    """Write a JSON file atomically."""
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda file: file.write_bytes(text.encode()))

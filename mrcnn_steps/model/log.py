@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from mrcnn_steps.model.checkpoint import write_atomically
+from mrcnn_steps.files import write_atomically
 
 EVERY = 20
 

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mrcnn_steps.data.coco import CocoFolder
-from mrcnn_steps.model.evaluate import evaluate, place_in_group, table, write_json
+from mrcnn_steps.files import write_json
+from mrcnn_steps.model.evaluate import evaluate, place_in_group, table
 from mrcnn_steps.model.log import Log
 from mrcnn_steps.model.losses import Losses
 from mrcnn_steps.model.run import Run, save
@@ -198,5 +199,5 @@ def report(
     if metrics is None:
         return
     metrics = {"step": state.step, "seconds": round(state.seconds, 1)} | metrics
-    write_json(metrics, args.out / "metrics.json")
+    write_json(args.out / "metrics.json", metrics)
     bar.write(f"step {state.step}\n" + "\n".join(table(metrics).splitlines()[:8]))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from mrcnn_widgets.debugger import PipelineDebugger
 
 from mrcnn_steps import load_model
+from mrcnn_widgets.debugger import PipelineDebugger
 
 _spec = importlib.util.spec_from_file_location(
     "browser_fixtures", Path(__file__).parents[1] / "browser" / "conftest.py"

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+
+from mrcnn_steps.palette import palette
 from mrcnn_widgets.viewer.canvas import (
     NEGATIVE,
     NEUTRAL,
@@ -14,9 +16,7 @@ from mrcnn_widgets.viewer.canvas import (
     Group,
     MaskLayer,
     PointLayer,
-    palette,
 )
-
 from tests.browser.conftest import box_of, next_frame
 from tests.widgets.examples import check_shades, scattered_boxes
 

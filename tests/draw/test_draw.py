@@ -417,7 +417,7 @@ class TestNumbers:
         ):
             figure = draw_figure(traced)
             count = int((labels == label).sum())
-            assert figure.heading.startswith(f"{count} {look.text} anchors")
+            assert figure.heading.startswith(f"{count} {look.name} anchors")
             dashed = look.dash != "solid"
             assert outlines(figure.axes[0], look.color, dashed) == count
 

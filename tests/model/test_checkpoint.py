@@ -29,7 +29,6 @@ from mrcnn_steps.model.checkpoint import (
     match_classes,
     save_weights,
     start_from,
-    write_atomically,
 )
 from mrcnn_steps.model.network import tiny
 
@@ -74,20 +73,6 @@ def test_saved_weights_come_back_in_half_precision(model: nn.Module, saved: Path
         assert torch.equal(loaded.state_dict()[key], value.half().float()), key
     assert saved.stat().st_size < 16_000_000
     assert os.listdir(saved.parent) == [saved.name]
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "last.pth"
-    path.write_text("old")
-
-    def fail(file: Path) -> None:
-        file.write_text("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, fail)
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["last.pth"]
 
 
 # --- the bundled model ----------------------------------------------------------------------------

@@ -3,12 +3,12 @@
 import pytest
 import torch
 import traitlets as t
-from mrcnn_widgets.anchors import ALL_LEVELS, NO_OBJECT, AnchorExplorer, best_anchors
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
 from mrcnn_steps.anchors import AnchorLocation, Anchors, Grid, pyramid
+from mrcnn_widgets.anchors import ALL_LEVELS, NO_OBJECT, AnchorExplorer, best_anchors
 
 
 @pytest.fixture

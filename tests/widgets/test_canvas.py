@@ -13,6 +13,10 @@ import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
 from ipywidgets import Button, VBox
+from PIL import Image
+
+from mrcnn_steps import draw
+from mrcnn_steps.palette import palette
 from mrcnn_widgets.viewer.canvas import (
     NEGATIVE,
     NEUTRAL,
@@ -26,13 +30,9 @@ from mrcnn_widgets.viewer.canvas import (
     MaskLayer,
     PointLayer,
     StaticView,
-    palette,
 )
 from mrcnn_widgets.viewer.still import DASHES, ink_on, picture
 from mrcnn_widgets.viewer.wire import encode
-from PIL import Image
-
-from mrcnn_steps import draw
 from tests.widgets.examples import check_shades, scattered_boxes
 
 NAN = float("nan")

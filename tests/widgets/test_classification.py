@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 import traitlets
-from mrcnn_widgets.classes import class_groups, distinct_names
-from mrcnn_widgets.classification import Bars, ClassificationExplorer, refined_box, roi_samples
 from torchvision.ops import clip_boxes_to_image, roi_align
 
 from mrcnn_steps.boxes import decode
 from mrcnn_steps.classification import sample_points
 from mrcnn_steps.detection import detect
 from mrcnn_steps.tracing import detection_settings
+from mrcnn_widgets.classes import class_groups, distinct_names
+from mrcnn_widgets.classification import Bars, ClassificationExplorer, refined_box, roi_samples
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 import traitlets
-from mrcnn_widgets import debugger as module
-from mrcnn_widgets.debugger import EXPLORERS, STAGES, PipelineDebugger
-from mrcnn_widgets.trail import follow
 from PIL import Image
 from torchvision.ops import box_iou
 
 from mrcnn_steps.data import samples
 from mrcnn_steps.model.checkpoint import save_weights
 from mrcnn_steps.model.network import tiny
+from mrcnn_widgets import debugger as module
+from mrcnn_widgets.debugger import EXPLORERS, STAGES, PipelineDebugger
+from mrcnn_widgets.trail import follow
 
 
 @pytest.fixture

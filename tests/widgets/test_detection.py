@@ -3,11 +3,11 @@
 import pytest
 import torch
 import traitlets
-from mrcnn_widgets.detection import MOST_DRAWN, STEPS, DetectionExplorer
 from torchvision.ops import box_iou
 
 from mrcnn_steps.detection import detect
 from mrcnn_steps.tracing import detection_settings
+from mrcnn_widgets.detection import MOST_DRAWN, STEPS, DetectionExplorer
 
 
 @pytest.fixture

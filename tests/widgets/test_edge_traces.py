@@ -5,16 +5,16 @@ from dataclasses import replace
 import ipywidgets
 import pytest
 import torch
-from mrcnn_widgets.classification import ClassificationExplorer
-from mrcnn_widgets.debugger import EXPLORERS, STAGES, PipelineDebugger
-from mrcnn_widgets.detection import DetectionExplorer
-from mrcnn_widgets.masks import MaskExplorer
 from torch import nn
 from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNPredictor, TwoMLPHead
 
 from mrcnn_steps.data import Sample
 from mrcnn_steps.model.network import CHANNELS, HalvedPyramid, PyramidAnchors, tiny
 from mrcnn_steps.tracing import trace
+from mrcnn_widgets.classification import ClassificationExplorer
+from mrcnn_widgets.debugger import EXPLORERS, STAGES, PipelineDebugger
+from mrcnn_widgets.detection import DetectionExplorer
+from mrcnn_widgets.masks import MaskExplorer
 
 EVIL = "<img src=x onerror=alert(1)>"
 NAMES = ("background", EVIL, "cat")

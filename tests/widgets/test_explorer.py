@@ -8,6 +8,9 @@ import pytest
 import torch
 import traitlets as t
 from ipywidgets.widgets.widget import _instances
+from PIL import Image
+
+from mrcnn_steps.data import Sample, letterbox, sample
 from mrcnn_widgets.anchors import AnchorExplorer
 from mrcnn_widgets.explorer import Explorer, Readout, as_boxes
 from mrcnn_widgets.mini_masks import MiniMaskExplorer
@@ -15,9 +18,6 @@ from mrcnn_widgets.proposals import ProposalExplorer
 from mrcnn_widgets.rpn_targets import RPNTargetExplorer
 from mrcnn_widgets.scene import as_trace, scene
 from mrcnn_widgets.viewer.canvas import BoxLayer, Canvas
-from PIL import Image
-
-from mrcnn_steps.data import Sample, letterbox, sample
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 WITHOUT_NETWORK = (MiniMaskExplorer, AnchorExplorer, RPNTargetExplorer)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 import traitlets
-from mrcnn_widgets.masks import MaskExplorer
 from torchvision.ops import box_iou
 
 from mrcnn_steps.masks import mask_targets, paste
+from mrcnn_widgets.masks import MaskExplorer
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import pytest
 import torch
 import traitlets as t
-from mrcnn_widgets.mini_masks import MiniMaskExplorer
 
 from mrcnn_steps.mini_masks import boxes_from_masks, expand, shrink
+from mrcnn_widgets.mini_masks import MiniMaskExplorer
 
 
 @pytest.fixture(scope="module")

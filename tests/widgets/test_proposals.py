@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 import traitlets as t
-from mrcnn_widgets.proposals import FATES, STEPS, ProposalExplorer, fates
 from torchvision.ops import box_iou
 
 from mrcnn_steps.proposals import Proposals, propose
+from mrcnn_widgets.proposals import FATES, STEPS, ProposalExplorer, fates
 
 
 @pytest.fixture

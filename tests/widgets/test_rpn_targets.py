@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 import traitlets as t
-from mrcnn_widgets.rpn_targets import RPNTargetExplorer
 from torchvision.ops import box_iou
 
 from mrcnn_steps.anchors import pyramid
 from mrcnn_steps.rpn_targets import build, match
+from mrcnn_widgets.rpn_targets import RPNTargetExplorer
 
 
 @pytest.fixture(scope="module")

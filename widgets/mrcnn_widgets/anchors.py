@@ -13,16 +13,10 @@ from torchvision.ops import box_iou
 
 from mrcnn_steps.anchors import AnchorLocation, Anchors, pyramid
 from mrcnn_steps.boxes import centers_and_sizes
+from mrcnn_steps.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
 from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, object_options, objects_layer, title
 from mrcnn_widgets.scene import SIDE, Source, scene
 from mrcnn_widgets.viewer.canvas import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    YELLOW,
     BoxLayer,
     Canvas,
     Category,

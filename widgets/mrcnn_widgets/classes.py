@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from mrcnn_widgets.viewer.layers import GREY, Group, palette
+from mrcnn_steps.palette import class_colors
+from mrcnn_widgets.viewer.layers import Group
 
 # A layer has at most 256 groups; one is left for what is of no class.
 MOST = 255
-
-
-def class_colors(count: int) -> list[str]:
-    """A color for each of `count` labels; the background is grey."""
-    return [GREY, *palette(count - 1)]
 
 
 def distinct_names(class_names: Sequence[str]) -> list[str]:

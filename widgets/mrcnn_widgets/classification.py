@@ -23,15 +23,12 @@ from torchvision.ops import box_iou, clip_boxes_to_image
 
 from mrcnn_steps.boxes import decode
 from mrcnn_steps.classification import sample_points
+from mrcnn_steps.palette import INK, ORANGE, PAPER, SKY, YELLOW, class_colors
 from mrcnn_steps.tracing import Trace, detection_settings, roi_scales
-from mrcnn_widgets.classes import MOST, class_colors, class_groups, distinct_names
+from mrcnn_widgets.classes import MOST, class_groups, distinct_names
 from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer, title
 from mrcnn_widgets.scene import Source, as_trace
-from mrcnn_widgets.viewer import still
 from mrcnn_widgets.viewer.canvas import (
-    ORANGE,
-    SKY,
-    YELLOW,
     ArrowLayer,
     BoxLayer,
     Canvas,
@@ -376,7 +373,7 @@ class Bars(widgets.HTML):
 
     def picture(self, width: int = 270) -> Image.Image:
         """The bars for the PNG."""
-        image = Image.new("RGB", (width, 18 * (len(self.rows) + 1) + 4), still.PAPER)
+        image = Image.new("RGB", (width, 18 * (len(self.rows) + 1) + 4), PAPER)
         pen = ImageDraw.Draw(image)
         font = ImageFont.load_default(12)
         heading = ImageFont.load_default(13)
@@ -386,8 +383,8 @@ class Bars(widgets.HTML):
             y = 18 * line + 9
             while font.getlength(name) > left - 6:
                 name = name[:-1]
-            pen.text((0, y), name, still.INK, font, anchor="lm")
+            pen.text((0, y), name, INK, font, anchor="lm")
             pen.rectangle((left, y - 5, right, y + 5), "#EEEEEE")
             pen.rectangle((left, y - 5, left + value * (right - left), y + 5), color)
-            pen.text((width, y), f"{value:.3f}", still.INK, font, anchor="rm")
+            pen.text((width, y), f"{value:.3f}", INK, font, anchor="rm")
         return image

@@ -26,6 +26,7 @@ from torchvision.ops import box_iou
 
 from mrcnn_steps.data import Sample, sample, samples
 from mrcnn_steps.model import load_model
+from mrcnn_steps.palette import BLUE, ORANGE, VERMILLION, YELLOW
 from mrcnn_steps.tracing import Trace, proposal_settings, trace
 from mrcnn_widgets.anchors import AnchorExplorer
 from mrcnn_widgets.classification import ClassificationExplorer
@@ -36,17 +37,7 @@ from mrcnn_widgets.mini_masks import MiniMaskExplorer
 from mrcnn_widgets.proposals import ProposalExplorer
 from mrcnn_widgets.rpn_targets import RPNTargetExplorer
 from mrcnn_widgets.trail import FOUND, Trail, describe, follow
-from mrcnn_widgets.viewer.canvas import (
-    BLUE,
-    ORANGE,
-    VERMILLION,
-    YELLOW,
-    ArrowLayer,
-    BoxLayer,
-    Canvas,
-    Group,
-    StaticView,
-)
+from mrcnn_widgets.viewer.canvas import ArrowLayer, BoxLayer, Canvas, Group, StaticView
 
 EXPLORERS: dict[str, Callable[..., Explorer]] = {
     "mini_masks": MiniMaskExplorer,

@@ -51,8 +51,9 @@ import traitlets as t
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from mrcnn_steps.palette import INK, PAPER, YELLOW
 from mrcnn_widgets.viewer import still
-from mrcnn_widgets.viewer.canvas import YELLOW, BoxLayer, Canvas, Group, StaticView
+from mrcnn_widgets.viewer.canvas import BoxLayer, Canvas, Group, StaticView
 
 SIDE_PANEL = "290px"
 # Letters of a table's cell that is never broken into lines.
@@ -289,7 +290,7 @@ def _shown(canvas: Canvas, width: int = 560) -> Image.Image:
     )
     legend = image.crop((0, round(photo_height * scale), width, image.height))
     part = image.crop(tuple(round(scale * value) for value in (x1, y1, x2, y2)))
-    page = Image.new("RGB", (width, part.height + legend.height), still.PAPER)
+    page = Image.new("RGB", (width, part.height + legend.height), PAPER)
     page.paste(part)
     page.paste(legend, (0, part.height))
     return page
@@ -306,7 +307,7 @@ def _picture(readout: Readout, width: int = 270) -> Image.Image:
     font = _font(11)
     # The lines that the page would show without scrolling, and a few more.
     rows = readout.rows[: max(readout.lines, 12)]
-    image = Image.new("RGB", (width, 18 * (len(rows) + 1) + 8), still.PAPER)
+    image = Image.new("RGB", (width, 18 * (len(rows) + 1) + 8), PAPER)
     pen = ImageDraw.Draw(image)
     pen.text((0, 9), readout.heading, "#000000", _font(12), anchor="lm")
     columns = max(len(row) for row in rows)
@@ -314,12 +315,12 @@ def _picture(readout: Readout, width: int = 270) -> Image.Image:
     for line, row in enumerate(rows, start=1):
         right = float(width)
         for column in range(len(row) - 1, 0, -1):
-            pen.text((right, 18 * line + 9), row[column], still.INK, font, anchor="rm")
+            pen.text((right, 18 * line + 9), row[column], INK, font, anchor="rm")
             right -= wide[column] + 10
         text = row[0]
         while text and font.getlength(text) > right:
             text = text[:-1]
-        pen.text((0, 18 * line + 9), text, still.INK, font, anchor="lm")
+        pen.text((0, 18 * line + 9), text, INK, font, anchor="lm")
     return image
 
 
@@ -328,7 +329,7 @@ def _page(title: str, main: Image.Image, side: Sequence[Image.Image]) -> Image.I
     gap, top = 16, 26
     width = main.width + (gap + max(image.width for image in side) if side else 0)
     height = top + max(main.height, sum(image.height + 10 for image in side))
-    page = Image.new("RGB", (width, height), still.PAPER)
+    page = Image.new("RGB", (width, height), PAPER)
     font = _font(13)
     ImageDraw.Draw(page).text((2, top / 2), title, "#000000", font, anchor="lm")
     page.paste(main, (0, top))

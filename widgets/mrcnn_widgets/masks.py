@@ -21,22 +21,13 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from mrcnn_steps.masks import class_probs, mask_targets, paste
+from mrcnn_steps.palette import BLUE, ORANGE, PAPER, YELLOW, palette
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.classes import distinct_names
 from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer
 from mrcnn_widgets.scene import Source, as_trace
 from mrcnn_widgets.viewer import still
-from mrcnn_widgets.viewer.canvas import (
-    BLUE,
-    ORANGE,
-    YELLOW,
-    BoxLayer,
-    Canvas,
-    Category,
-    Group,
-    MaskLayer,
-    palette,
-)
+from mrcnn_widgets.viewer.canvas import BoxLayer, Canvas, Category, Group, MaskLayer
 
 # What stands for a grid that there is not.
 EMPTY = 28
@@ -366,7 +357,7 @@ class MaskExplorer(Explorer):
         if self.soft is None:
             return super()._side_pictures()
         views = [view for view, grid, _ in self._views() if grid is not None]
-        page = Image.new("RGB", (270, 150), still.PAPER)
+        page = Image.new("RGB", (270, 150), PAPER)
         pen, font = ImageDraw.Draw(page), ImageFont.load_default(12)
         for place, view in enumerate(views):
             pen.text((138 * place, 9), view.title, "#000000", font, anchor="lm")

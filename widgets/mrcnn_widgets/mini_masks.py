@@ -13,10 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from mrcnn_steps.mini_masks import MiniMasks, boxes_from_masks, round_trip
+from mrcnn_steps.palette import ORANGE, PURPLE, SKY, VERMILLION
 from mrcnn_widgets.explorer import Explorer, Readout, check_row, object_options, title
 from mrcnn_widgets.scene import Source, scene
 from mrcnn_widgets.viewer import still
-from mrcnn_widgets.viewer.canvas import ORANGE, PURPLE, SKY, VERMILLION, Canvas, Group, MaskLayer
+from mrcnn_widgets.viewer.canvas import Canvas, Group, MaskLayer
 
 ORIGINAL = Group("original", SKY)
 MINI = Group("mini-mask", ORANGE)

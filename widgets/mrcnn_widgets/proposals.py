@@ -14,24 +14,12 @@ import traitlets as t
 from torchvision.ops import box_iou
 
 from mrcnn_steps.nms import Overlaps
+from mrcnn_steps.palette import GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from mrcnn_steps.proposals import Proposals, propose
 from mrcnn_steps.tracing import proposal_settings
 from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, objects_layer, title
 from mrcnn_widgets.scene import Source, as_trace
-from mrcnn_widgets.viewer.canvas import (
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    ArrowLayer,
-    BoxLayer,
-    Canvas,
-    Category,
-    Group,
-    as_numpy,
-)
+from mrcnn_widgets.viewer.canvas import ArrowLayer, BoxLayer, Canvas, Category, Group, as_numpy
 
 STEPS = ("score", "refined", "clipped", "NMS", "final")
 TOOLTIPS = (

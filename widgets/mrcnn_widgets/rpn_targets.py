@@ -11,13 +11,13 @@ import traitlets as t
 from torchvision.ops import box_iou
 
 from mrcnn_steps.anchors import pyramid
+from mrcnn_steps.palette import ORANGE, palette
 from mrcnn_steps.rpn_targets import Match, build_matched, compare
 from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, object_options, objects_layer, title
 from mrcnn_widgets.scene import SIDE, Source, scene
 from mrcnn_widgets.viewer.canvas import (
     NEGATIVE,
     NEUTRAL,
-    ORANGE,
     POSITIVE,
     ArrowLayer,
     BoxLayer,
@@ -25,7 +25,6 @@ from mrcnn_widgets.viewer.canvas import (
     Category,
     Group,
     as_numpy,
-    palette,
 )
 
 VIEWS = ("anchors", "refinement")

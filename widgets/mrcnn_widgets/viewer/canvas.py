@@ -18,21 +18,12 @@ from typing import Any
 import anywidget
 import numpy as np
 import traitlets as t
+
 from mrcnn_widgets.viewer import still, wire
 from mrcnn_widgets.viewer.layers import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
     NEGATIVE,
     NEUTRAL,
-    OKABE_ITO,
-    ORANGE,
     POSITIVE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    YELLOW,
     ArrowLayer,
     BoxLayer,
     Category,
@@ -42,23 +33,12 @@ from mrcnn_widgets.viewer.layers import (
     MaskLayer,
     PointLayer,
     as_numpy,
-    palette,
 )
 
 __all__ = [
-    "BLACK",
-    "BLUE",
-    "GREEN",
-    "GREY",
     "NEGATIVE",
     "NEUTRAL",
-    "OKABE_ITO",
-    "ORANGE",
     "POSITIVE",
-    "PURPLE",
-    "SKY",
-    "VERMILLION",
-    "YELLOW",
     "ArrowLayer",
     "BoxLayer",
     "Canvas",
@@ -70,7 +50,6 @@ __all__ = [
     "PointLayer",
     "StaticView",
     "as_numpy",
-    "palette",
 ]
 
 MAX_LAYERS = 24

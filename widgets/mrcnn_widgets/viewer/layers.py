@@ -10,24 +10,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-Dash = Literal["solid", "dashed", "dotted"]
-
-# Okabe & Ito, "Color Universal Design" (2008): eight colors that people with any of the common
-# color vision deficiencies tell apart.
-BLACK = "#000000"
-ORANGE = "#E69F00"
-SKY = "#56B4E9"
-GREEN = "#009E73"
-YELLOW = "#F0E442"
-BLUE = "#0072B2"
-VERMILLION = "#D55E00"
-PURPLE = "#CC79A7"
-GREY = "#BBBBBB"
-OKABE_ITO = (SKY, ORANGE, GREEN, PURPLE, YELLOW, VERMILLION, BLUE)
+from mrcnn_steps import palette
+from mrcnn_steps.palette import SKY, Dash
 
 
 @dataclass(frozen=True)
@@ -55,22 +43,9 @@ def _check_color(where: str, color: str) -> None:
         raise ValueError(f"{where}, color: expected #rrggbb, found {color!r}")
 
 
-POSITIVE = Group("positive", SKY, "solid")
-NEGATIVE = Group("negative", VERMILLION, "dashed")
-NEUTRAL = Group("neutral", GREY, "dotted")
-
-
-def palette(count: int) -> list[str]:
-    """`count` colors, distinct for as long as the eye allows: Okabe-Ito, then golden-angle hues."""
-    extra = [_hue(0.61803 * i, 0.45 + 0.2 * (i % 3)) for i in range(count - len(OKABE_ITO))]
-    return [*OKABE_ITO, *extra][:count]
-
-
-def _hue(turn: float, lightness: float) -> str:
-    import colorsys
-
-    rgb = colorsys.hls_to_rgb(turn % 1, lightness, 0.75)
-    return "#" + "".join(f"{round(255 * c):02X}" for c in rgb)
+POSITIVE = Group(*palette.POSITIVE)
+NEGATIVE = Group(*palette.NEGATIVE)
+NEUTRAL = Group(*palette.NEUTRAL)
 
 
 @dataclass(frozen=True)

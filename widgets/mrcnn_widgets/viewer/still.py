@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mrcnn_steps.palette import INK, PAPER, RIM, ink_on, lightness
 from mrcnn_widgets.viewer.layers import (
     ArrowLayer,
     BoxLayer,
@@ -16,14 +19,12 @@ from mrcnn_widgets.viewer.layers import (
     MaskLayer,
     PointLayer,
 )
-from PIL import Image, ImageDraw, ImageFont
 
 # Above this many rows a group is drawn as density, like in the browser.
 DENSE = 400
 # How many pixels of a line are drawn, and after how many it repeats.
 DASHES = {"solid": (1, 1), "dashed": (5, 8), "dotted": (2, 4)}
 MAX_BYTES = 200_000
-PAPER, INK, RIM = (255, 255, 255), (60, 60, 60), "#9AA2AB"
 
 
 def picture(
@@ -226,17 +227,6 @@ def _tag(pen: ImageDraw.ImageDraw, at: np.ndarray, text: str, color: str) -> Non
     width = font.getlength(text)
     pen.rectangle((x, y, x + width + 6, y + 14), color)
     pen.text((x + 3, y + 7), text, ink_on(color), font, anchor="lm")
-
-
-def ink_on(color: str) -> str:
-    """Black or white, whichever reads better on `color`."""
-    return "#000000" if lightness(color) > 0.55 else "#FFFFFF"
-
-
-def lightness(color: str) -> float:
-    """Perceived lightness of a color, 0…1 (Rec. 601)."""
-    r, g, b = _rgb(color)
-    return (0.299 * r + 0.587 * g + 0.114 * b) / 255
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

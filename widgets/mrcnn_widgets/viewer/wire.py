@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
+
 from mrcnn_widgets.viewer.layers import (
     ArrowLayer,
     BoxLayer,
@@ -23,7 +25,6 @@ from mrcnn_widgets.viewer.layers import (
     PointLayer,
     as_numpy,
 )
-from PIL import Image
 
 # Longer sides are made smaller for the wire; coordinates stay those of the photo.
 MAX_SIDE = 2048
