@@ -12,12 +12,16 @@ from PIL import Image
 
 from mrcnn_steps.data import Sample, letterbox, sample
 from mrcnn_widgets.anchors import AnchorExplorer
-from mrcnn_widgets.explorer import Explorer, Readout, as_boxes
+from mrcnn_widgets.explorer import Explorer
 from mrcnn_widgets.mini_masks import MiniMaskExplorer
 from mrcnn_widgets.proposals import ProposalExplorer
+from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.rpn_targets import RPNTargetExplorer
 from mrcnn_widgets.scene import as_trace, scene
+from mrcnn_widgets.trail import follow
+from mrcnn_widgets.traits import Real, Whole
 from mrcnn_widgets.viewer.canvas import BoxLayer, Canvas
+from mrcnn_widgets.views.objects import as_boxes
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 WITHOUT_NETWORK = (MiniMaskExplorer, AnchorExplorer, RPNTargetExplorer)
@@ -220,3 +224,71 @@ def test_a_photo_without_annotations(kind, lively_model, bare_sample):
 
     explorer = kind(trace(lively_model, bare_sample))
     assert explorer.to_png()
+
+
+def test_a_changed_setting_is_marked_and_reset_puts_the_models_own_back(tiny_trace):
+    explorer = ProposalExplorer(tiny_trace)
+    slider, _ = explorer._registered["nms_threshold"]
+    button = explorer._reset
+    assert button.disabled
+    explorer.nms_threshold, explorer.step = 0.2, "score"
+    assert explorer.changed == ["nms_threshold"]
+    assert slider.description == "NMS threshold •"
+    assert not button.disabled
+    button.click()
+    assert explorer.nms_threshold == 0.7
+    assert explorer.step == "score", "what is looked at stays"
+    assert slider.description.strip() == "NMS threshold"
+    assert button.disabled
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_what_is_followed_is_marked(kind, tiny_trace):
+    explorer = kind(tiny_trace)
+    lineage = follow(tiny_trace, "object", 4)
+    explorer.focus(lineage)
+    truth = tiny_trace.ground_truth
+    expected = {
+        "its anchor": tiny_trace.anchors.boxes[lineage.anchor],
+        "its proposal": tiny_trace.proposals.boxes[lineage.proposal],
+        "followed object": truth.boxes[lineage.object],
+    }
+    layer = explorer.canvas["followed"]
+    marked = {layer.groups[kind].name: row for row, kind in enumerate(layer.group_index)}
+    assert marked
+    for name, row in marked.items():
+        assert layer.boxes[row].tolist() == expected[name].tolist()
+    explorer.focus(None)
+    assert "followed" not in [layer.name for layer in explorer.canvas.layers]
+
+
+def test_a_picked_object_is_a_subject_and_an_anchor_is_none(tiny_trace):
+    explorer = AnchorExplorer(tiny_trace)
+    assert explorer.subject(("objects", 3)) == ("object", 3)
+    assert explorer.subject(("anchors here", 3)) is None
+    assert explorer.subject(None) is None
+
+
+@pytest.mark.parametrize(
+    ("trait", "good", "bad"),
+    [
+        (
+            Whole(min=0, max=9),
+            [(3, 3), (3.0, 3), (np.int64(4), 4)],
+            (True, 2.5, -1, 10, "3", np.nan),
+        ),
+        (Real(min=0.0), [(3, 3.0), (np.float32(0.5), 0.5)], (True, -1, np.inf, np.nan, "1", [1.0])),
+    ],
+)
+def test_numbers_are_numbers(trait, good, bad):
+    class Holder(t.HasTraits):
+        value = trait
+
+    holder = Holder()
+    for given, kept in good:
+        holder.value = given
+        assert holder.value == kept
+        assert type(holder.value) is type(kept)
+    for given in bad:
+        with pytest.raises(t.TraitError, match=r"value: expected a (whole )?number .*, found"):
+            holder.value = given

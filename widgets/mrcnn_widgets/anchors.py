@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import ipywidgets as widgets
+import ipywidgets as ipw
 import torch
 import traitlets as t
 from torch import Tensor
@@ -14,8 +14,10 @@ from torchvision.ops import box_iou
 from mrcnn_steps.anchors import AnchorLocation, Anchors, pyramid
 from mrcnn_steps.boxes import centers_and_sizes
 from mrcnn_steps.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
-from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, object_options, objects_layer, title
+from mrcnn_widgets.explorer import Explorer, object_options, title
+from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import SIDE, Source, scene
+from mrcnn_widgets.trail import Trail
 from mrcnn_widgets.viewer.canvas import (
     BoxLayer,
     Canvas,
@@ -25,6 +27,7 @@ from mrcnn_widgets.viewer.canvas import (
     PointLayer,
     as_numpy,
 )
+from mrcnn_widgets.views.objects import as_boxes, objects_layer
 
 ALL_LEVELS = -1
 NO_OBJECT = -1
@@ -91,6 +94,7 @@ class AnchorExplorer(Explorer):
         covered: bool [G], whether that IoU reaches `coverage_iou`.
     """
 
+    stage = "anchors"
     level = t.Int(ALL_LEVELS, min=ALL_LEVELS, help="The level whose anchors a click shows.")
     point = t.Tuple(t.Float(), t.Float(), help="Where you clicked: (x, y) in pixels of the input.")
     index = t.Int(
@@ -112,6 +116,7 @@ class AnchorExplorer(Explorer):
 
     def __init__(self, source: Source, **settings: Any) -> None:
         self.scene = scene(source)
+        self.trace = self.scene.trace
         photo = self.scene.photo
         self.anchors = self.scene.anchors or pyramid(SIDE)
         height, width = photo.shape[1:]
@@ -122,7 +127,7 @@ class AnchorExplorer(Explorer):
         self._levels = Readout("Anchors", lines=7)
         self._one = Readout("Current anchor", lines=6)
         self._coverage = Readout("Objects and their best anchor", lines=10)
-        self._message = widgets.Label()
+        self._message = ipw.Label()
         self.arrange(self._controls(), [self._levels, self._one, self._coverage])
         self.observe(self._lay, ["scales", "ratios", "anchor_stride"])
         self.observe(self._show_cell, ["point", "level"])
@@ -133,18 +138,18 @@ class AnchorExplorer(Explorer):
         if "index" not in settings:
             self.index = self.anchors.index(self.cells[0])
 
-    def _controls(self) -> list[widgets.Widget]:
+    def _controls(self) -> list[ipw.Widget]:
         names = self.anchors.level_names
         levels = [("all levels", ALL_LEVELS), *((name, i) for i, name in enumerate(names))]
         objects = [("none", NO_OBJECT), *object_options(self.scene.names)]
         last = len(self.anchors) - 1
-        self._play = widgets.Play(max=last, interval=150, tooltip="Play the order of the anchors.")
+        self._play = ipw.Play(max=last, interval=150, tooltip="Play the order of the anchors.")
         slider = self.control("index", "anchor", max=last, width="420px")
         t.link((self, "index"), (self._play, "value"))
         self._slider = slider
         controls = [
             self.control("level", "level", options=levels, width="150px"),
-            self.control("object", "object", widgets.Dropdown, options=objects, width="190px"),
+            self.control("object", "object", ipw.Dropdown, options=objects, width="190px"),
             self.control("coverage_iou", "covered at IoU ≥"),
         ]
         if self.scene.anchors is None:
@@ -154,19 +159,19 @@ class AnchorExplorer(Explorer):
                 self.control("anchor_stride", "anchor stride", width="150px"),
                 self._message,
             ]
-        play = widgets.HBox([self._play, slider, self.control("play_by", "by", width="110px")])
+        play = ipw.HBox([self._play, slider, self.control("play_by", "by", width="110px")])
         return [*controls, play]
 
-    def _numbers(self, name: str, label: str, width: str) -> widgets.Text:
+    def _numbers(self, name: str, label: str, width: str) -> ipw.Text:
         """A field of numbers separated by commas; what is refused is said beside it."""
-        field = widgets.Text(
+        field = ipw.Text(
             description=label,
             tooltip=self.traits()[name].help,
             continuous_update=False,
-            layout=widgets.Layout(width=width),
+            layout=ipw.Layout(width=width),
             style={"description_width": "initial"},
         )
-        self._controlled.append(name)
+        self.register(name, field)
 
         def show(change: Any = None) -> None:
             field.value = ", ".join(f"{value:g}" for value in getattr(self, name))
@@ -242,6 +247,12 @@ class AnchorExplorer(Explorer):
             self.object = picked[1]
         elif picked is not None:
             self.canvas.update(selected=None)  # those anchors have just made room for others
+
+    def focus(self, lineage: Trail | None) -> None:
+        """Mark the followed object and its anchor, and choose the object."""
+        super().focus(lineage)
+        if lineage is not None and lineage.object is not None:
+            self.object = lineage.object
 
     def _lay(self, change: Any = None) -> None:
         """Lays other anchors, and does everything anew that depends on them."""

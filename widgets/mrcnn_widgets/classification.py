@@ -26,7 +26,8 @@ from mrcnn_steps.classification import sample_points
 from mrcnn_steps.palette import INK, ORANGE, PAPER, SKY, YELLOW, class_colors
 from mrcnn_steps.tracing import Trace, detection_settings, roi_scales
 from mrcnn_widgets.classes import MOST, class_groups, distinct_names
-from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer, title
+from mrcnn_widgets.explorer import Explorer, check_row, title
+from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import Source, as_trace
 from mrcnn_widgets.viewer.canvas import (
     ArrowLayer,
@@ -37,6 +38,7 @@ from mrcnn_widgets.viewer.canvas import (
     Group,
     PointLayer,
 )
+from mrcnn_widgets.views.objects import as_boxes, objects_layer
 
 BARS = 8
 

@@ -31,13 +31,14 @@ from mrcnn_steps.tracing import Trace, proposal_settings, trace
 from mrcnn_widgets.anchors import AnchorExplorer
 from mrcnn_widgets.classification import ClassificationExplorer
 from mrcnn_widgets.detection import DetectionExplorer
-from mrcnn_widgets.explorer import Explorer, as_boxes
+from mrcnn_widgets.explorer import Explorer
 from mrcnn_widgets.masks import MaskExplorer
 from mrcnn_widgets.mini_masks import MiniMaskExplorer
 from mrcnn_widgets.proposals import ProposalExplorer
 from mrcnn_widgets.rpn_targets import RPNTargetExplorer
 from mrcnn_widgets.trail import FOUND, Trail, describe, follow
 from mrcnn_widgets.viewer.canvas import ArrowLayer, BoxLayer, Canvas, Group, StaticView
+from mrcnn_widgets.views.objects import as_boxes
 
 EXPLORERS: dict[str, Callable[..., Explorer]] = {
     "mini_masks": MiniMaskExplorer,

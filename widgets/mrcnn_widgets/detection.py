@@ -20,9 +20,11 @@ from mrcnn_steps.detection import detect
 from mrcnn_steps.palette import GREY, ORANGE, PURPLE, VERMILLION
 from mrcnn_steps.tracing import Trace, detection_settings
 from mrcnn_widgets.classes import MOST, class_groups, distinct_names
-from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer, title
+from mrcnn_widgets.explorer import Explorer, check_row, title
+from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import Source, as_trace
 from mrcnn_widgets.viewer.canvas import ArrowLayer, BoxLayer, Canvas, Category, Group
+from mrcnn_widgets.views.objects import as_boxes, objects_layer
 
 # The steps in their order: what the scrubber says, and what the table says.
 STEPS = {

@@ -1,28 +1,37 @@
 """What the explorers share: controls above a canvas, numbers beside it, settings as traits.
 
-An explorer shows one stage of a Mask R-CNN on one photo. Each is a subclass of `Explorer`:
+An explorer shows one stage of a Mask R-CNN on one photo. It holds settings and controls only: what
+the stage shows is built by the view of that stage, a module of pure functions in `views`. Each is a
+subclass of `Explorer`:
 
     class ThresholdExplorer(Explorer):
-        least = t.Float(0.5, min=0.0, max=1.0, help="Boxes below this score are not drawn.")
+        stage = "proposals"
+        least = Real(min=0.0, max=1.0, help="Boxes below this score are not drawn.")
 
         def __init__(self, source, **settings):
             self.trace = as_trace(source)             # a Trace, a Sample or a bundled photo's name
             photo = self.trace.letterbox.image
-            super().__init__(Canvas(photo, title=title("Scores", photo)), **settings)
+            canvas = Canvas(photo, title=title("Scores", photo))
+            super().__init__(canvas, own={"least": 0.5}, **settings)
             self.numbers = Readout("Counts")
             self.arrange([self.control("least", "score ≥")], [self.numbers])
-            self.observe(self._recompute, ["least"])    # after the settings are in, before …
-            self._recompute()                           # … everything is drawn once
+            self.observe(self._draw, ["least"])       # after the settings are in, before …
+            self._draw()                              # … everything is drawn once
 
-        def _recompute(self, change=None):
-            kept = self.trace.proposals.scores >= self.least
-            self.draw(BoxLayer("proposals", self.trace.proposals.boxes[kept]))
-            self.numbers.show([("kept", f"{int(kept.sum()):,}")])
+        def _draw(self, change=None):
+            self.draw(*view.layers(self.trace, self.least))
+            self.numbers.show(view.facts(self.trace, self.least))
 
 A *setting* is a trait with bounds and a `help` sentence, which becomes the tooltip of its control.
 `control` links the two both ways: the explorer is driven by `explorer.least = 0.8` as by the mouse,
-and a value out of bounds is refused with a `TraitError`. What an explorer shows is readable: its
-results are attributes, its layers are `explorer.canvas["proposals"]`.
+and a value out of bounds is refused with a `TraitError`. `own` holds the values that the model
+itself is set to: a control whose setting differs is marked, and `reset` goes back to them. What an
+explorer shows is readable: its results are attributes, its layers are
+`explorer.canvas["proposals"]`.
+
+All explorers answer to the same three calls, so that whoever holds one need not know which it is:
+`show` another trace, `focus` on what is followed through the stages, and tell the `subject` of a
+picked row.
 
 `draw` replaces layers by name. Give back the same layer object for what did not change, or leave
 it out: then it does not travel again. Keep the set of layers the same (an empty layer rather than
@@ -38,26 +47,26 @@ read it as HTML.
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
-import ipywidgets as widgets
-import matplotlib
-import numpy as np
+import ipywidgets as ipw
 import traitlets as t
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
-from mrcnn_steps.palette import INK, PAPER, YELLOW
+from mrcnn_steps.palette import PAPER
+from mrcnn_steps.tracing import Trace
+from mrcnn_widgets.readout import Readout, font
+from mrcnn_widgets.trail import Trail
 from mrcnn_widgets.viewer import still
-from mrcnn_widgets.viewer.canvas import BoxLayer, Canvas, Group, StaticView
+from mrcnn_widgets.viewer.canvas import Canvas, StaticView
+from mrcnn_widgets.views import followed
+from mrcnn_widgets.views.objects import object_labels
 
 SIDE_PANEL = "290px"
-# Letters of a table's cell that is never broken into lines.
-SHORT = 16
+# Follows the label of a control whose setting differs from the model's own; as wide as the blank.
+CHANGED, UNCHANGED = " •", " \u2002"
 
 
 def title(stage: str, photo: Tensor) -> str:
@@ -66,19 +75,9 @@ def title(stage: str, photo: Tensor) -> str:
     return f"{stage} · pixels of the network's input, {width} × {height}"
 
 
-def objects_layer(boxes: Tensor, names: Sequence[str], **options: Any) -> BoxLayer:
-    """The annotated objects by their numbers, looking the same in every explorer."""
-    look: dict[str, Any] = {
-        "groups": [Group("objects", YELLOW, "solid")],
-        "labels": [str(row) for row in range(len(names))],
-        "pickable": False,
-    }
-    return BoxLayer("objects", as_boxes(boxes), **(look | options))
-
-
 def object_options(names: Sequence[str]) -> list[tuple[str, int]]:
     """The objects for a drop-down list: what to show, and the row."""
-    return [(f"{row} · {name}", row) for row, name in enumerate(names)]
+    return [(label, row) for row, label in enumerate(object_labels(names))]
 
 
 def check_row(proposal: Any, count: int) -> int | None:
@@ -89,91 +88,91 @@ def check_row(proposal: Any, count: int) -> int | None:
     return row
 
 
-class Readout(widgets.HTML):
-    """A small table of numbers that changes without moving what is around it.
-
-    Args:
-        heading: the line above the table.
-        lines: how many rows to keep room for; more of them scroll.
-    """
-
-    def __init__(self, heading: str, lines: int = 4) -> None:
-        self.heading, self.lines = heading, lines
-        self.rows: list[tuple[str, ...]] = []
-        super().__init__(layout=widgets.Layout(width="auto", margin="0 0 10px 0"))
-        self.show([])
-
-    def show(
-        self,
-        rows: Sequence[Sequence[str]],
-        header: Sequence[str] = (),
-        marked: int | None = None,
-    ) -> None:
-        """Replaces the table.
-
-        Args:
-            rows: texts; the first column is aligned left, the others right.
-            header: a text for each column.
-            marked: the row to emphasize.
-        """
-        self.rows = [
-            tuple(str(text) for text in row) for row in (*([header] if header else ()), *rows)
-        ]
-        lines = []
-        for place, row in enumerate(self.rows):
-            is_header = bool(header) and place == 0
-            look = "color: var(--jp-ui-font-color2, #666);" if is_header else ""
-            if marked is not None and place == marked + bool(header):
-                look = "font-weight: 700; background: rgba(86, 180, 233, .22);"
-            cells = "".join(
-                f'<td style="padding: 0 6px; text-align: {"right" if column else "left"}; '
-                f'{_wrapping(column, text)}">{html.escape(text)}</td>'
-                for column, text in enumerate(row)
-            )
-            lines.append(f'<tr style="background: none; {look}">{cells}</tr>')
-        height = 19 * self.lines
-        self.value = (
-            '<div style="line-height: 19px; font-size: 12px; font-variant-numeric: tabular-nums; '
-            'color: var(--jp-ui-font-color1, inherit);">'
-            f'<div style="font-weight: 600; padding: 0 6px;">{html.escape(self.heading)}</div>'
-            f'<div style="height: {height}px; overflow-y: auto;">'
-            f'<table style="width: 100%; border-collapse: collapse;">{"".join(lines)}</table>'
-            "</div></div>"
-        )
-
-
-def _wrapping(column: int, text: str) -> str:
-    """A number stays in one piece, however long the name beside it; a long name may break."""
-    fits = column > 0 and len(text) <= SHORT
-    return "white-space: nowrap;" if fits else "overflow-wrap: anywhere;"
-
-
-class Explorer(StaticView, widgets.VBox):
+class Explorer(StaticView, ipw.VBox):
     """Controls, a canvas, and numbers beside it; see the module's text.
 
     Args:
         canvas: what the stage is shown on.
+        own: the values that the model itself has, of the settings that `reset` puts back.
         **settings: initial values of the subclass's traits.
+
+    Attributes:
+        stage: the key of the stage, as `mrcnn_steps.stages` has it.
+        trace: the trace that is shown; None where a photo is shown without a network.
+        canvas: what the stage is shown on.
+        own: the values that `reset` puts back.
     """
 
-    def __init__(self, canvas: Canvas, **settings: Any) -> None:
+    stage: ClassVar[str]
+    trace: Any
+
+    def __init__(
+        self, canvas: Canvas, own: Mapping[str, Any] | None = None, **settings: Any
+    ) -> None:
         unknown = sorted(set(settings) - set(self.trait_names()))
         if unknown:
             raise TypeError(f"{type(self).__name__} has no setting {unknown}")
         self.canvas = canvas
+        self.own = dict(own or {})
         self._drawn = {layer.name: layer for layer in canvas.layers}
         self._pinned: tuple[Any, ...] = ()
-        self._controlled: list[str] = []
-        self._side: Sequence[widgets.Widget] = ()
-        super().__init__(**settings)
+        self._registered: dict[str, tuple[ipw.Widget, str]] = {}
+        self._side: Sequence[ipw.Widget] = ()
+        super().__init__(**{**self.own, **settings})
+        self._reset = ipw.Button(
+            description="Reset",
+            icon="undo",
+            tooltip=f"The model's own settings again, for every control marked{CHANGED}",
+            layout=ipw.Layout(width="84px", flex="0 0 auto"),
+        )
+        self._reset.on_click(lambda _: self.reset())
+        self.observe(self._mark_changed, list(self.own))
+
+    # -- What every explorer can be asked ------------------------------------------------------
+
+    def show(self, trace: Trace) -> None:
+        """Show another trace of a model with the same classes, with the settings as they are."""
+        raise NotImplementedError(f"{type(self).__name__} shows one trace only")
+
+    def focus(self, lineage: Trail | None) -> None:
+        """Mark what is followed, and turn to it where one thing at a time is shown.
+
+        Args:
+            lineage: of `trace`, as the settings make it; None lets go of what was followed.
+        """
+        marks = [] if lineage is None else followed.layers(self.stage, self.trace, lineage)
+        self.pin(*marks)
+
+    def subject(self, pick: tuple[str, int] | None) -> tuple[str, int] | None:
+        """What a picked row of the canvas stands for.
+
+        Args:
+            pick: (layer, row), as `canvas.selected` has it.
+
+        Returns:
+            ("object", row) or ("detection", row) of `trace` as the settings make it, or None.
+        """
+        return ("object", pick[1]) if pick is not None and pick[0] == "objects" else None
+
+    # -- Settings ------------------------------------------------------------------------------
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the controls stand on: pass it on to show another photo in the same way."""
-        return {name: getattr(self, name) for name in self._controlled}
+        return {name: getattr(self, name) for name in self._registered}
+
+    @property
+    def changed(self) -> list[str]:
+        """The settings that differ from the model's own."""
+        return [name for name, value in self.own.items() if getattr(self, name) != value]
+
+    def reset(self) -> None:
+        """Put the model's own settings back; what is looked at stays."""
+        for name, value in self.own.items():
+            setattr(self, name, value)
 
     def control(
-        self, name: str, label: str, kind: type[widgets.Widget] | None = None, **options: Any
+        self, name: str, label: str, kind: type[ipw.Widget] | None = None, **options: Any
     ) -> Any:
         """A control for a setting, linked with it both ways.
 
@@ -185,55 +184,46 @@ class Explorer(StaticView, widgets.VBox):
             **options: of the widget, such as `step`, `options` or `width`.
         """
         trait = self.traits()[name]
-        numbers = {t.Int: widgets.IntSlider, t.Float: widgets.FloatSlider}
-        fitting = {**numbers, t.Bool: widgets.Checkbox}
-        if kind is None and "options" not in options:
-            kind = next((w for n, w in fitting.items() if isinstance(trait, n)), None)
-        kind = kind or widgets.Dropdown
-        if kind in numbers.values():
-            bounds = {end: getattr(trait, end) for end in ("min", "max")}
-            step = {"step": 0.01, "readout_format": ".2f"} if kind is widgets.FloatSlider else {}
-            options = {**bounds, **step, **options}
-        if kind is widgets.Checkbox:
-            options = {"indent": False, **options}
-        if isinstance(trait, t.Enum) and "options" not in options:
-            options["options"] = list(trait.values or ())
-        if "width" in options:
-            size = {"width": options.pop("width")}
-        elif kind in numbers.values():
-            # Sliders share the width of their row: tracks long enough to aim at.
-            size = {"flex": "1 1 286px", "max_width": "420px"}
-        else:
-            size = {"width": "262px"}
+        kind = kind or (ipw.Dropdown if "options" in options else _widget_for(trait))
         widget = kind(
             value=getattr(self, name),
             description=label,
             tooltip=trait.help,
-            layout=widgets.Layout(**size),
-            **options,
+            **_look(trait, kind, options),
         )
         if hasattr(widget.style, "description_width"):
             widget.style.description_width = "initial"
         t.link((self, name), (widget, "value"))
-        self._controlled.append(name)
+        self.register(name, widget)
         return widget
 
-    def arrange(
-        self, controls: Sequence[widgets.Widget], side: Sequence[widgets.Widget] = ()
-    ) -> None:
+    def register(self, name: str, widget: ipw.Widget) -> None:
+        """Takes note of the control of a setting: it is marked when the setting is changed."""
+        self._registered[name] = (widget, widget.description)
+        self._mark_changed()
+
+    def _mark_changed(self, change: Any = None) -> None:
+        changed = self.changed
+        for name in self.own.keys() & self._registered.keys():
+            widget, label = self._registered[name]
+            widget.description = label + (CHANGED if name in changed else UNCHANGED)
+        self._reset.disabled = not changed
+
+    # -- What is shown -------------------------------------------------------------------------
+
+    def arrange(self, controls: Sequence[ipw.Widget], side: Sequence[ipw.Widget] = ()) -> None:
         """Lays out the explorer: controls in rows above the canvas, `side` to its right."""
         self._side = side
-        row = widgets.HBox(
-            list(controls),
-            layout=widgets.Layout(flex_flow="row wrap", grid_gap="0 14px", overflow="hidden"),
+        self._reset.layout.display = None if self.own else "none"
+        row = ipw.HBox(
+            [*controls, self._reset],
+            layout=ipw.Layout(flex_flow="row wrap", grid_gap="0 14px", overflow="hidden"),
         )
         self.canvas.layout.flex, self.canvas.layout.min_width = "1 1 420px", "0"
-        panel = widgets.VBox(
-            list(side), layout=widgets.Layout(flex=f"0 1 {SIDE_PANEL}", min_width="0")
-        )
-        stage = widgets.HBox(
+        panel = ipw.VBox(list(side), layout=ipw.Layout(flex=f"0 1 {SIDE_PANEL}", min_width="0"))
+        stage = ipw.HBox(
             [self.canvas, panel] if side else [self.canvas],
-            layout=widgets.Layout(flex_flow="row wrap", grid_gap="0 14px"),
+            layout=ipw.Layout(flex_flow="row wrap", grid_gap="0 14px"),
         )
         self.children = [row, stage]
 
@@ -268,15 +258,38 @@ class Explorer(StaticView, widgets.VBox):
 
     def _side_pictures(self) -> list[Image.Image]:
         """What the panel beside the canvas becomes in the PNG; an explorer may add pictures."""
-        return [_picture(item) for item in self._side if isinstance(item, Readout) and item.rows]
+        return [item.picture() for item in self._side if isinstance(item, Readout) and item.rows]
 
 
-def _descendants(widget: widgets.Widget) -> list[widgets.Widget]:
-    inner: list[widgets.Widget] = []
+def _widget_for(trait: t.TraitType) -> type[ipw.Widget]:
+    fitting = {t.Int: ipw.IntSlider, t.Float: ipw.FloatSlider, t.Bool: ipw.Checkbox}
+    return next((w for n, w in fitting.items() if isinstance(trait, n)), ipw.Dropdown)
+
+
+def _look(trait: Any, kind: type[ipw.Widget], options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a control, with the bounds of its setting and a width."""
+    size, look = {"width": "262px"}, {}
+    if kind in (ipw.IntSlider, ipw.FloatSlider):
+        # Sliders share the width of their row: tracks long enough to aim at.
+        size = {"flex": "1 1 286px", "max_width": "420px"}
+        look = {"min": trait.min, "max": trait.max}
+    if kind is ipw.FloatSlider:
+        look |= {"step": 0.01, "readout_format": ".2f"}
+    if kind is ipw.Checkbox:
+        look = {"indent": False}
+    if isinstance(trait, t.Enum):
+        look = {"options": list(trait.values or ())}
+    if "width" in options:
+        size = {"width": options.pop("width")}
+    return {"layout": ipw.Layout(**size), **look, **options}
+
+
+def _descendants(widget: ipw.Widget) -> list[ipw.Widget]:
+    inner: list[ipw.Widget] = []
     for child in getattr(widget, "children", ()):
         inner += [*_descendants(child), child]
     styles = (getattr(widget, name, None) for name in ("layout", "style"))
-    return [*inner, *(style for style in styles if isinstance(style, widgets.Widget))]
+    return [*inner, *(style for style in styles if isinstance(style, ipw.Widget))]
 
 
 def _shown(canvas: Canvas, width: int = 560) -> Image.Image:
@@ -296,53 +309,16 @@ def _shown(canvas: Canvas, width: int = 560) -> Image.Image:
     return page
 
 
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Pillow's own font lacks ×, − and ≥.
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
-
-
-def _picture(readout: Readout, width: int = 270) -> Image.Image:
-    """A readout's table as a picture."""
-    font = _font(11)
-    # The lines that the page would show without scrolling, and a few more.
-    rows = readout.rows[: max(readout.lines, 12)]
-    image = Image.new("RGB", (width, 18 * (len(rows) + 1) + 8), PAPER)
-    pen = ImageDraw.Draw(image)
-    pen.text((0, 9), readout.heading, "#000000", _font(12), anchor="lm")
-    columns = max(len(row) for row in rows)
-    wide = [max(font.getlength(row[c]) for row in rows if c < len(row)) for c in range(columns)]
-    for line, row in enumerate(rows, start=1):
-        right = float(width)
-        for column in range(len(row) - 1, 0, -1):
-            pen.text((right, 18 * line + 9), row[column], INK, font, anchor="rm")
-            right -= wide[column] + 10
-        text = row[0]
-        while text and font.getlength(text) > right:
-            text = text[:-1]
-        pen.text((0, 18 * line + 9), text, INK, font, anchor="lm")
-    return image
-
-
 def _page(title: str, main: Image.Image, side: Sequence[Image.Image]) -> Image.Image:
     """A title above a picture, others in a column beside it."""
     gap, top = 16, 26
     width = main.width + (gap + max(image.width for image in side) if side else 0)
     height = top + max(main.height, sum(image.height + 10 for image in side))
     page = Image.new("RGB", (width, height), PAPER)
-    font = _font(13)
-    ImageDraw.Draw(page).text((2, top / 2), title, "#000000", font, anchor="lm")
+    ImageDraw.Draw(page).text((2, top / 2), title, "#000000", font(13), anchor="lm")
     page.paste(main, (0, top))
     y = top
     for image in side:
         page.paste(image, (main.width + gap, y))
         y += image.height + 10
     return page
-
-
-def as_boxes(boxes: Tensor) -> np.ndarray:
-    """Boxes as a layer takes them: float32 numpy, finite, x1 <= x2 and y1 <= y2."""
-    rows = boxes.detach().cpu().float().numpy().reshape(-1, 4)
-    # An untrained network moves anchors by any amount; the canvas needs no more than this.
-    rows = np.nan_to_num(rows, nan=0.0, posinf=1e6, neginf=-1e6).clip(-1e6, 1e6)
-    return np.concatenate([rows[:, :2], np.maximum(rows[:, 2:], rows[:, :2])], axis=1)

@@ -24,10 +24,12 @@ from mrcnn_steps.masks import class_probs, mask_targets, paste
 from mrcnn_steps.palette import BLUE, ORANGE, PAPER, YELLOW, palette
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.classes import distinct_names
-from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, check_row, objects_layer
+from mrcnn_widgets.explorer import Explorer, check_row
+from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import Source, as_trace
 from mrcnn_widgets.viewer import still
 from mrcnn_widgets.viewer.canvas import BoxLayer, Canvas, Category, Group, MaskLayer
+from mrcnn_widgets.views.objects import as_boxes, objects_layer
 
 # What stands for a grid that there is not.
 EMPTY = 28

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import ipywidgets as widgets
+import ipywidgets as ipw
 import torch
 import torch.nn.functional as F
 import traitlets as t
@@ -14,8 +14,10 @@ from torch import Tensor
 
 from mrcnn_steps.mini_masks import MiniMasks, boxes_from_masks, round_trip
 from mrcnn_steps.palette import ORANGE, PURPLE, SKY, VERMILLION
-from mrcnn_widgets.explorer import Explorer, Readout, check_row, object_options, title
+from mrcnn_widgets.explorer import Explorer, check_row, object_options, title
+from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import Source, scene
+from mrcnn_widgets.trail import Trail
 from mrcnn_widgets.viewer import still
 from mrcnn_widgets.viewer.canvas import Canvas, Group, MaskLayer
 
@@ -43,14 +45,17 @@ class MiniMaskExplorer(Explorer):
         full_bytes: size of the full mask in bytes, one byte a pixel.
     """
 
+    stage = "mini_masks"
     object = t.Int(0, min=0, help="The annotated object whose mask is made small.")
-    size = t.Int(56, min=14, max=112, help="Rows and columns of the mini-mask.")
+    size = t.Int(min=14, max=112, help="Rows and columns of the mini-mask.")
 
     def __init__(self, source: Source, **settings: Any) -> None:
         self.scene = scene(source)
+        self.trace = self.scene.trace
         photo = self.scene.photo
         self._count = len(self.scene.names)
-        super().__init__(Canvas(photo, title=title("Mini-masks", photo)), **settings)
+        canvas = Canvas(photo, title=title("Mini-masks", photo))
+        super().__init__(canvas, own={"size": 56}, **settings)
         self.mini: MiniMasks | None = None
         self.full_bytes = photo.shape[1] * photo.shape[2]
         self.small = Canvas(torch.zeros((3, 8, 8), dtype=torch.uint8), max_height=280)
@@ -61,16 +66,22 @@ class MiniMaskExplorer(Explorer):
         self.observe(self._shrink, ["size"])
         self._choose()
 
-    def _controls(self) -> list[widgets.Widget]:
+    def _controls(self) -> list[ipw.Widget]:
         options = object_options(self.scene.names) or [("no annotated objects", 0)]
         return [
-            self.control("object", "object", widgets.Dropdown, options=options),
+            self.control("object", "object", ipw.Dropdown, options=options),
             self.control("size", "mini-mask size"),
         ]
 
     @t.validate("object")
     def _check_object(self, proposal: Any) -> int | None:
         return check_row(proposal, max(self._count, 1))
+
+    def focus(self, lineage: Trail | None) -> None:
+        """Mark the followed object, and choose it."""
+        super().focus(lineage)
+        if lineage is not None and lineage.object is not None:
+            self.object = lineage.object
 
     def _choose(self, change: Any = None) -> None:
         """Takes another object; its mask travels once, whatever the size."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import ipywidgets as widgets
+import ipywidgets as ipw
 import numpy as np
 import torch
 import traitlets as t
@@ -17,9 +17,13 @@ from mrcnn_steps.nms import Overlaps
 from mrcnn_steps.palette import GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from mrcnn_steps.proposals import Proposals, propose
 from mrcnn_steps.tracing import proposal_settings
-from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, objects_layer, title
+from mrcnn_widgets.explorer import Explorer, title
+from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import Source, as_trace
+from mrcnn_widgets.trail import Trail
 from mrcnn_widgets.viewer.canvas import ArrowLayer, BoxLayer, Canvas, Category, Group, as_numpy
+from mrcnn_widgets.views import followed
+from mrcnn_widgets.views.objects import as_boxes, objects_layer
 
 STEPS = ("score", "refined", "clipped", "NMS", "final")
 TOOLTIPS = (
@@ -75,6 +79,7 @@ class ProposalExplorer(Explorer):
             candidate `drawn[i]`.
     """
 
+    stage = "proposals"
     step = t.Enum(STEPS, "final", help="The step whose boxes are drawn.")
     pre_nms_top_n = t.Int(
         min=1,
@@ -99,7 +104,7 @@ class ProposalExplorer(Explorer):
             "post_nms_top_n": max(own["post_nms_top_n"], 2000),
         }
         photo = self.trace.letterbox.image
-        super().__init__(Canvas(photo, title=title("Proposals", photo)), **{**own, **settings})
+        super().__init__(Canvas(photo, title=title("Proposals", photo)), own=own, **settings)
         self._steps = Readout("Left after each step", lines=7)
         self.proposals: Proposals
         self._overlaps: Overlaps | None = None
@@ -119,13 +124,13 @@ class ProposalExplorer(Explorer):
         self.canvas.observe(self._follow, ["selected"])
         self._propose()
 
-    def _controls(self) -> list[widgets.Widget]:
+    def _controls(self) -> list[ipw.Widget]:
         per_level = self._fixed["level_sizes"] is not None
         return [
             self.control(
                 "step",
                 "",
-                widgets.ToggleButtons,
+                ipw.ToggleButtons,
                 options=STEPS,
                 tooltips=TOOLTIPS,
                 width="100%",
@@ -158,6 +163,11 @@ class ProposalExplorer(Explorer):
 
     def _candidate(self, pick: tuple[str, int] | None) -> int | None:
         return None if pick is None or pick[0] != "candidates" else int(self.drawn[pick[1]])
+
+    def focus(self, lineage: Trail | None) -> None:
+        """Mark the followed object, its anchor and its proposal."""
+        marks = replace(self.trace, proposals=self.proposals)
+        self.pin(*([] if lineage is None else followed.layers(self.stage, marks, lineage)))
 
     def _propose(self, change: Any = None) -> None:
         trace, per_level = self.trace, self._fixed["level_sizes"] is not None

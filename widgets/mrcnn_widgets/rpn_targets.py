@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import ipywidgets as widgets
+import ipywidgets as ipw
 import numpy as np
 import torch
 import traitlets as t
@@ -13,7 +13,8 @@ from torchvision.ops import box_iou
 from mrcnn_steps.anchors import pyramid
 from mrcnn_steps.palette import ORANGE, palette
 from mrcnn_steps.rpn_targets import Match, build_matched, compare
-from mrcnn_widgets.explorer import Explorer, Readout, as_boxes, object_options, objects_layer, title
+from mrcnn_widgets.explorer import Explorer, object_options, title
+from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import SIDE, Source, scene
 from mrcnn_widgets.viewer.canvas import (
     NEGATIVE,
@@ -26,6 +27,7 @@ from mrcnn_widgets.viewer.canvas import (
     Group,
     as_numpy,
 )
+from mrcnn_widgets.views.objects import as_boxes, objects_layer
 
 VIEWS = ("anchors", "refinement")
 # The layers of that view.
@@ -55,6 +57,7 @@ class RPNTargetExplorer(Explorer):
         picked: the anchor that the user picked, or None.
     """
 
+    stage = "rpn_targets"
     view = t.Enum(
         VIEWS, "anchors", help="Anchors by label, or positives before (dotted) and after (solid)."
     )
@@ -62,23 +65,22 @@ class RPNTargetExplorer(Explorer):
         LABELS, "after sampling", help="Labels of all anchors, or of those that are trained on."
     )
     positive_iou = t.Float(
-        0.7, min=0.0, max=1.0, help="From this IoU with an object on, an anchor is positive."
+        min=0.0, max=1.0, help="From this IoU with an object on, an anchor is positive."
     )
     negative_iou = t.Float(
-        0.3, min=0.0, max=1.0, help="Below this IoU with all objects, an anchor is negative."
+        min=0.0, max=1.0, help="Below this IoU with all objects, an anchor is negative."
     )
-    count = t.Int(256, min=0, max=2048, help="How many anchors are trained on.")
-    positive_fraction = t.Float(
-        0.5, min=0.0, max=1.0, help="The largest share of positives among them."
-    )
+    count = t.Int(min=0, max=2048, help="How many anchors are trained on.")
+    positive_fraction = t.Float(min=0.0, max=1.0, help="The largest share of positives among them.")
     seed = t.Int(0, min=0, max=999, help="Seed of the generator that chooses the sample.")
 
     def __init__(self, source: Source, **settings: Any) -> None:
         self.scene = scene(source)
+        self.trace = self.scene.trace
         self.anchors = self.scene.anchors or pyramid(SIDE, anchor_stride=2)
         photo = self.scene.photo
         super().__init__(
-            Canvas(photo, title=title("RPN targets", photo)), **{**self._own(), **settings}
+            Canvas(photo, title=title("RPN targets", photo)), own=self._own(), **settings
         )
         self._numbers = Readout("Anchors", lines=6)
         self._one = Readout("Anchor under the pointer", lines=14)
@@ -102,9 +104,11 @@ class RPNTargetExplorer(Explorer):
         self._draw_view()
 
     def _own(self) -> dict[str, Any]:
-        """The settings that a trace's model is trained with."""
+        """The settings that a trace's model is trained with; without a trace, Faster R-CNN's."""
+        seed = {"seed": 0}
         if self.scene.trace is None:
-            return {}
+            usual = {"positive_iou": 0.7, "negative_iou": 0.3}
+            return {**usual, "count": 256, "positive_fraction": 0.5, **seed}
         rpn = self.scene.trace.model.rpn
         matcher, sampler = rpn.proposal_matcher, rpn.fg_bg_sampler
         return {
@@ -112,9 +116,10 @@ class RPNTargetExplorer(Explorer):
             "negative_iou": matcher.low_threshold,
             "count": sampler.batch_size_per_image,
             "positive_fraction": sampler.positive_fraction,
+            **seed,
         }
 
-    def _controls(self) -> list[widgets.Widget]:
+    def _controls(self) -> list[ipw.Widget]:
         return [
             self._choice("view", "what to show"),
             self._choice("labels", "which labels"),
@@ -125,9 +130,9 @@ class RPNTargetExplorer(Explorer):
             self.control("seed", "seed"),
         ]
 
-    def _choice(self, name: str, label: str) -> widgets.Widget:
+    def _choice(self, name: str, label: str) -> ipw.Widget:
         buttons = self.control(
-            name, "", widgets.ToggleButtons, width="auto", style={"button_width": "128px"}
+            name, "", ipw.ToggleButtons, width="auto", style={"button_width": "128px"}
         )
         buttons.tooltips = [f"{label}: {option}" for option in buttons.options]
         return buttons

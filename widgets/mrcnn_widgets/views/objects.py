@@ -1,0 +1,52 @@
+"""The annotated objects, which look the same in every stage, and boxes as a layer takes them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from mrcnn_steps.palette import OBJECT
+from mrcnn_widgets.viewer.layers import BoxLayer, Group
+
+# An untrained network moves anchors by any amount; a picture needs no more pixels than this.
+FAR = 1e6
+
+
+def as_boxes(boxes: Float[Tensor, "*N 4"]) -> Float32[np.ndarray, "N 4"]:
+    """Make boxes drawable: finite, x1 <= x2 and y1 <= y2.
+
+    Args:
+        boxes: [N, 4] in pixels, or a single one; whatever a network made of them.
+
+    Returns:
+        The boxes as a layer takes them.
+    """
+    rows = boxes.detach().cpu().float().numpy().reshape(-1, 4)
+    rows = np.nan_to_num(rows, nan=0.0, posinf=FAR, neginf=-FAR).clip(-FAR, FAR)
+    return np.concatenate([rows[:, :2], np.maximum(rows[:, 2:], rows[:, :2])], axis=1)
+
+
+def object_labels(names: Sequence[str]) -> list[str]:
+    """Name objects by row and class, such as "3 · person"."""
+    return [f"{row} · {name}" for row, name in enumerate(names)]
+
+
+def objects_layer(boxes: Float[Tensor, "G 4"], names: Sequence[str], **options: Any) -> BoxLayer:
+    """Show the annotated objects by their numbers.
+
+    Args:
+        boxes: [G, 4] in pixels of the photo that is shown.
+        names: the class of each object.
+        **options: of the layer, instead of the usual look.
+
+    Returns:
+        The layer "objects"; its row is the object's.
+    """
+    look: dict[str, Any] = {
+        "groups": [Group("objects", OBJECT.color, OBJECT.dash)],
+        "labels": [str(row) for row in range(len(names))],
+        "pickable": False,
+    }
+    return BoxLayer("objects", as_boxes(boxes), **(look | options))
