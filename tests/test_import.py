@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 TORCH = "import torch, torchvision"
 TIMED = f"""
 {TORCH}
@@ -11,7 +13,7 @@ import gc, time
 gc.collect()
 gc.freeze()
 start = time.process_time()
-import mrcnn_steps
+from mrcnn_steps import Sample, Trace, load_model, sample, samples, trace
 print(time.process_time() - start)
 """
 HEAVY = ("matplotlib", "pycocotools", "imgviz", "skimage", "anywidget", "ipywidgets", "IPython")
@@ -61,3 +63,22 @@ def test_a_name_that_is_not_there_says_so():
         "except AttributeError as error: print(error)"
     )
     assert said == "module 'mrcnn_steps' has no attribute 'nonsense'"
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import mrcnn_steps", "import mrcnn_widgets.viewer.layers", "import mrcnn_steps.stages"],
+)
+def test_what_needs_no_tensor_loads_no_torch(code):
+    assert run(f"{code}; import sys; print('torch' in sys.modules)") == "False"
+
+
+def test_help_loads_no_torch():
+    said = run(
+        "import sys\n"
+        "from mrcnn_steps.cli import main\n"
+        "assert main(['--help']) == 0\n"
+        "print('torch' in sys.modules)"
+    )
+    assert said.endswith("False")
+    assert "evaluate" in said

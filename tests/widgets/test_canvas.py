@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from ipywidgets import Button, VBox
 from PIL import Image
 
-from mrcnn_steps import draw
-from mrcnn_steps.palette import palette
 from mrcnn_widgets.viewer.canvas import (
     NEGATIVE,
     NEUTRAL,
@@ -131,19 +129,6 @@ class TestLayers:
         layer = BoxLayer("a", [[0, 0, 1, 1]], fields={"IoU": np.float32([0.7])})
         assert layer.shown([], {"a": {"IoU": [0.7, None]}}).all()
         assert layer.shown([], {"a": {"IoU": [None, 0.7]}}).all()
-
-    def test_the_palette_is_that_of_the_pictures(self):
-        """Written twice, since the viewer loads neither torch nor matplotlib: so held here."""
-        assert palette(300) == draw.palette(300)
-        assert tuple(
-            Group(swatch.text, swatch.color, swatch.dash)
-            for swatch in (draw.POSITIVE, draw.NEGATIVE, draw.NEUTRAL)
-        ) == (POSITIVE, NEGATIVE, NEUTRAL)
-
-    def test_palette_has_distinct_colors(self):
-        assert len(set(palette(81))) == 81
-        assert all(Group("g", color) for color in palette(81))
-        assert palette(3) == palette(81)[:3]
 
     def test_match_groups_differ_in_more_than_hue(self):
         assert len({group.dash for group in (POSITIVE, NEGATIVE, NEUTRAL)}) == 3
