@@ -15,6 +15,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from mrcnn_steps.boxes import BoxesLike, Weights, as_boxes, decode
 from mrcnn_steps.nms import suppressor
+from mrcnn_steps.steps import Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,7 @@ class Detections:
         nms_threshold: IoU above which NMS dropped the candidate with the lower score.
         score_threshold: score that a candidate has to exceed.
         max_detections: most detections that may remain.
+        min_size: shortest side that a clipped box needs, in pixels.
     """
 
     candidate_proposal: Int[Tensor, "M"]
@@ -53,6 +55,7 @@ class Detections:
     nms_threshold: float
     score_threshold: float
     max_detections: int
+    min_size: float
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -76,6 +79,21 @@ class Detections:
     def proposal_index(self) -> Int[Tensor, "D"]:
         """The proposal each detection came from."""
         return self.candidate_proposal[self.rows]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The filters in order, each with the candidates that it keeps."""
+        return (
+            Step("foreground", "a class other than background", self.foreground_rows),
+            Step("score", f"score above {self.score_threshold:g}", self.confident_rows),
+            Step("min_size", f"both sides of {self.min_size:g} px or more", self.large_rows),
+            Step(
+                "nms",
+                f"no IoU above {self.nms_threshold:g} with a better one of its class",
+                self.nms_rows,
+            ),
+            Step("detection_limit", f"the best {self.max_detections:,}", self.rows),
+        )
 
     def suppressor(self, row: int) -> int | None:
         """Find the candidate that NMS kept instead of another.
@@ -167,6 +185,7 @@ def detect(
         nms_threshold=nms_threshold,
         score_threshold=score_threshold,
         max_detections=max_detections,
+        min_size=min_size,
     )
 
 

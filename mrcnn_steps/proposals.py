@@ -7,7 +7,7 @@ together with the reason why it left.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, nms, remove_small_
 
 from mrcnn_steps.boxes import BoxesLike, as_boxes, decode, normalize
 from mrcnn_steps.nms import Overlaps, suppressor
+from mrcnn_steps.steps import Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,10 @@ class Proposals:
         nms_threshold: IoU above which NMS dropped the candidate with the lower score.
         image_size: `(height, width)` that boxes were clipped to, in pixels.
         post_nms_top_n: most proposals that may remain.
+        pre_nms_top_n: most candidates before NMS, of each level or of all.
+        min_size: shortest side that a clipped box needs, in pixels.
+        score_threshold: objectness that a candidate needs, 0…1.
+        per_level: whether the top k and NMS ran level by level.
     """
 
     top_index: Int[Tensor, "K"]
@@ -57,6 +62,10 @@ class Proposals:
     nms_threshold: float
     image_size: tuple[int, int]
     post_nms_top_n: int
+    pre_nms_top_n: int
+    min_size: float
+    score_threshold: float
+    per_level: bool
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,6 +84,36 @@ class Proposals:
     def anchor_index(self) -> Int[Tensor, "R"]:
         """The anchor each proposal came from."""
         return self.top_index[self.rows]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The filters in order, each with the candidates that it keeps."""
+        level = " of its level" if self.per_level else ""
+        rule = f"the {self.pre_nms_top_n:,} of highest objectness"
+        every = torch.arange(len(self.top_index), device=self.rows.device)
+        return (
+            Step("top_k", rule + (" of each level" if self.per_level else ""), every),
+            Step("rpn_min_size", f"both sides of {self.min_size:g} px or more", self.large_rows),
+            Step("rpn_score", f"objectness of {self.score_threshold:g} or more", self.scored_rows),
+            Step(
+                "rpn_nms",
+                f"no IoU above {self.nms_threshold:g} with a better one{level}",
+                self.nms_rows,
+            ),
+            Step("proposal_limit", f"the best {self.post_nms_top_n:,}", self.rows),
+        )
+
+    def limited(self, post_nms_top_n: int) -> "Proposals":
+        """Take another number of proposals; nothing before the limit changes.
+
+        Args:
+            post_nms_top_n: most proposals that may remain.
+
+        Returns:
+            What `propose` gives with this limit.
+        """
+        rows = self.nms_rows[:post_nms_top_n]
+        return replace(self, rows=rows, post_nms_top_n=post_nms_top_n)
 
     def padded(self) -> Float[Tensor, "count 4"]:
         """The proposals as fractions of the image, zero-padded to `post_nms_top_n` rows.
@@ -190,6 +229,10 @@ def propose(
         nms_threshold=nms_threshold,
         image_size=image_size,
         post_nms_top_n=post_nms_top_n,
+        pre_nms_top_n=pre_nms_top_n,
+        min_size=min_size,
+        score_threshold=score_threshold,
+        per_level=level_sizes is not None,
     )
 
 
