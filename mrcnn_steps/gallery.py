@@ -10,7 +10,8 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from mrcnn_steps import draw
-from mrcnn_steps.tracing import Table, Trace
+from mrcnn_steps.tensors import Table
+from mrcnn_steps.tracing import Trace
 
 PAGE = "index.html"
 # Tells a page of ours from any other: only a folder with one is ever replaced.

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mrcnn_steps.draw.primitives import photo
 from mrcnn_steps.draw.style import Picture, Swatch, page, plural, short
-from mrcnn_steps.tracing import GroundTruth, Trace
+from mrcnn_steps.ground_truth import GroundTruth
+from mrcnn_steps.tracing import Trace
 
 INPUT = "pixels of the network's input"
 PHOTO = "pixels of the photo"

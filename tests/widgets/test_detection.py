@@ -6,7 +6,7 @@ import traitlets
 from torchvision.ops import box_iou
 
 from mrcnn_steps.detection import detect
-from mrcnn_steps.tracing import detection_settings
+from mrcnn_steps.settings import detection_settings
 from mrcnn_widgets.detection import MOST_DRAWN, STEPS, DetectionExplorer
 
 

@@ -65,7 +65,7 @@ def test_every_setting_is_that_of_propose(explorer, tiny_trace, settings):
 def test_level_by_level_as_torchvision_does(tiny_trace):
     from torchvision.models.detection.rpn import RegionProposalNetwork
 
-    from mrcnn_steps.tracing import proposal_settings
+    from mrcnn_steps.settings import proposal_settings
 
     rpn = tiny_trace.model.rpn
     per_level = RegionProposalNetwork(

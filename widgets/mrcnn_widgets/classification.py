@@ -24,7 +24,8 @@ from torchvision.ops import box_iou, clip_boxes_to_image
 from mrcnn_steps.boxes import decode
 from mrcnn_steps.classification import sample_points
 from mrcnn_steps.palette import INK, ORANGE, PAPER, SKY, YELLOW, class_colors
-from mrcnn_steps.tracing import Trace, detection_settings, roi_scales
+from mrcnn_steps.settings import detection_settings, roi_scales
+from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.classes import MOST, class_groups, distinct_names
 from mrcnn_widgets.explorer import Explorer, check_row, title
 from mrcnn_widgets.readout import Readout
@@ -302,8 +303,8 @@ class ClassificationExplorer(Explorer):
         return [*bars, *super()._side_pictures()]
 
 
-def _scales(trace: Trace) -> list[float]:
-    return roi_scales(trace.model.roi_heads.box_roi_pool, trace.features, trace.image_size)
+def _scales(trace: Trace) -> tuple[float, ...]:
+    return roi_scales(trace.model, trace.features, trace.image_size)
 
 
 def map_names(trace: Trace) -> list[str]:

@@ -27,7 +27,8 @@ from torchvision.ops import box_iou
 from mrcnn_steps.data import Sample, sample, samples
 from mrcnn_steps.model import load_model
 from mrcnn_steps.palette import BLUE, ORANGE, VERMILLION, YELLOW
-from mrcnn_steps.tracing import Trace, proposal_settings, trace
+from mrcnn_steps.settings import proposal_settings
+from mrcnn_steps.tracing import Trace, trace
 from mrcnn_widgets.anchors import AnchorExplorer
 from mrcnn_widgets.classification import ClassificationExplorer
 from mrcnn_widgets.detection import DetectionExplorer

@@ -18,7 +18,8 @@ from torchvision.ops import box_iou
 
 from mrcnn_steps.detection import detect
 from mrcnn_steps.palette import GREY, ORANGE, PURPLE, VERMILLION
-from mrcnn_steps.tracing import Trace, detection_settings
+from mrcnn_steps.settings import detection_settings
+from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.classes import MOST, class_groups, distinct_names
 from mrcnn_widgets.explorer import Explorer, check_row, title
 from mrcnn_widgets.readout import Readout

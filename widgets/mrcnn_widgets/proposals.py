@@ -16,7 +16,7 @@ from torchvision.ops import box_iou
 from mrcnn_steps.nms import Overlaps
 from mrcnn_steps.palette import GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from mrcnn_steps.proposals import Proposals, propose
-from mrcnn_steps.tracing import proposal_settings
+from mrcnn_steps.settings import proposal_settings
 from mrcnn_widgets.explorer import Explorer, title
 from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import Source, as_trace

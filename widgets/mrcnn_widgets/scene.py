@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mrcnn_steps.anchors import Anchors
 from mrcnn_steps.data import Letterbox, Sample, letterbox, sample
+from mrcnn_steps.ground_truth import participants
 from mrcnn_steps.model import load_model
 from mrcnn_steps.tracing import Trace, trace
 
@@ -100,13 +101,12 @@ def scene(source: Source) -> Scene:
         )
     photo = _as_sample(source)
     box = letterbox(photo.image, SIDE)
-    filled = photo.masks.flatten(1).any(dim=1)
-    rows = (~photo.crowd & filled).nonzero().flatten()
+    rows, crowds = participants(photo)
     return Scene(
         letterbox=box,
         boxes=box.boxes(photo.boxes[rows]),
         names=tuple(photo.class_names[label] for label in photo.labels[rows].tolist()),
-        crowd_boxes=box.boxes(photo.boxes[photo.crowd & filled]),
+        crowd_boxes=box.boxes(photo.boxes[crowds]),
         anchors=None,
         trace=None,
         _sample=photo,
