@@ -164,7 +164,7 @@ def match_trace(trace: Trace, iou: float = 0.5, score_threshold: float | None = 
     annotated = (
         (found.boxes[:0], found.labels[:0], found.boxes[:0], found.labels[:0])
         if truth is None
-        else (truth.boxes, truth.labels, truth.crowd_boxes, crowd_labels(trace))
+        else (truth.boxes, truth.labels, truth.crowd_boxes, truth.crowd_labels)
     )
     return match(
         found.boxes,
@@ -174,23 +174,6 @@ def match_trace(trace: Trace, iou: float = 0.5, score_threshold: float | None = 
         iou,
         -math.inf if score_threshold is None else score_threshold,
     )
-
-
-def crowd_labels(trace: Trace) -> Int[Tensor, "K"]:
-    """Give the class of each crowd of a trace, as the model counts them; -1 for an unknown one.
-
-    Args:
-        trace: of a photo with annotations.
-
-    Returns:
-        [K] the labels of `trace.ground_truth.crowd_boxes`.
-    """
-    sample = trace.sample
-    assert sample is not None
-    number = {name: label for label, name in enumerate(trace.class_names)}
-    crowds = sample.labels[sample.crowd & sample.masks.flatten(1).any(dim=1)].tolist()
-    labels = [number.get(sample.class_names[label], NOTHING) for label in crowds]
-    return torch.tensor(labels, dtype=torch.int64, device=trace.image.device)
 
 
 def most_overlapped(boxes: Float[Tensor, "N 4"], objects: Float[Tensor, "G 4"]) -> Overlap:

@@ -14,7 +14,6 @@ from torchvision.ops import box_iou
 
 from mrcnn_steps.data import CocoFolder, sample, samples
 from mrcnn_steps.matching import (
-    crowd_labels,
     match,
     match_trace,
     most_overlapped,
@@ -242,7 +241,7 @@ def model():
 
 def assert_trace_matches(traced):
     truth, found = traced.ground_truth, traced.detections
-    objects = (truth.boxes, truth.labels, truth.crowd_boxes, crowd_labels(traced))
+    objects = (truth.boxes, truth.labels, truth.crowd_boxes, truth.crowd_labels)
     assert_as_pycocotools(found.boxes, found.labels, found.scores, *objects)
     ours = match_trace(traced)
     again = match(found.boxes, found.labels, found.scores, *objects)
@@ -263,7 +262,7 @@ def assert_same_in_the_photo(traced, ours):
         photo.boxes[objects],
         traced.ground_truth.labels,
         photo.boxes[crowds],
-        crowd_labels(traced),
+        traced.ground_truth.crowd_labels,
     )
     assert torch.equal(ours.object_of, theirs.object_of)
     assert torch.equal(ours.ignored, theirs.ignored)

@@ -1,5 +1,15 @@
 """Why a trace came out as it did: what belongs together, what was lost, what is wrong."""
 
+from mrcnn_steps.debug.errors import FalsePositive, describe_error, false_positives
 from mrcnn_steps.debug.lineage import Lineage, Link, describe, lineage, lineage_of_object
 
-__all__ = ["Lineage", "Link", "describe", "lineage", "lineage_of_object"]
+__all__ = [
+    "FalsePositive",
+    "Lineage",
+    "Link",
+    "describe",
+    "describe_error",
+    "false_positives",
+    "lineage",
+    "lineage_of_object",
+]

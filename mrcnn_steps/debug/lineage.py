@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mrcnn_steps.matching import match_trace, most_overlapped, overlaps
+from mrcnn_steps.matching import Matches, match_trace, most_overlapped, overlaps
 from mrcnn_steps.tracing import Trace
 
 Corners = tuple[float, float, float, float]
@@ -85,7 +85,20 @@ def lineage(trace: Trace, detection: int) -> Lineage:
         IndexError: there is no such detection.
     """
     _check_row(detection, len(trace.detections), "detection")
-    matches = match_trace(trace)
+    return trace_back(trace, match_trace(trace), detection)
+
+
+def trace_back(trace: Trace, matches: Matches, detection: int) -> Lineage:
+    """Find where a detection came from, where the matches are at hand; see `lineage`.
+
+    Args:
+        trace: of a photo.
+        matches: of the trace.
+        detection: row of `trace.detections`.
+
+    Returns:
+        Its lineage.
+    """
     found = int(matches.object_of[detection])
     proposal = int(trace.detections.proposal_index[detection])
     return Lineage(
@@ -118,9 +131,10 @@ def lineage_of_object(trace: Trace, object: int) -> Lineage:
     truth = trace.ground_truth
     _check_row(object, 0 if truth is None else len(truth.boxes), "object")
     assert truth is not None
-    detection = int(match_trace(trace).detection_of[object])
+    matches = match_trace(trace)
+    detection = int(matches.detection_of[object])
     if detection >= 0:
-        return lineage(trace, detection)
+        return trace_back(trace, matches, detection)
     box = truth.boxes[object : object + 1]
     proposal = _nearest(box, trace.proposals.boxes)
     if proposal is None:

@@ -176,16 +176,15 @@ def test_a_detection_that_found_nothing_names_the_nearest_object_and_its_iou(peo
 
 
 def test_a_detection_on_a_crowd_says_so(people):
-    found, truth, photo = people.detections, people.ground_truth, people.sample
+    found, truth = people.detections, people.ground_truth
     row = int((match_trace(people).object_of >= 0).nonzero()[0])
-    same_class = torch.full_like(photo.labels, int(found.labels[row]))
     only_crowds = replace(
         people,
-        sample=replace(photo, crowd=torch.ones_like(photo.crowd), labels=same_class),
         ground_truth=replace(
             truth,
             boxes=torch.zeros_like(truth.boxes),
-            crowd_boxes=found.boxes[row : row + 1].expand(len(same_class), 4),
+            crowd_boxes=found.boxes[row : row + 1],
+            crowd_labels=found.labels[row : row + 1],
         ),
     )
     found = lineage(only_crowds, row)
