@@ -81,7 +81,7 @@ def participants(sample: Sample) -> tuple[Int[Tensor, "G"], Int[Tensor, "K"]]:
     Returns:
         Rows of the objects and rows of the crowds. What has no pixels is neither.
     """
-    filled = sample.masks.flatten(1).any(dim=1)
+    filled = sample.filled
     return (
         (filled & ~sample.crowd).nonzero().flatten(),
         (filled & sample.crowd).nonzero().flatten(),
@@ -160,7 +160,7 @@ def _transformed(
     """Boxes and masks of some objects at the size of the network's input."""
     target = {
         "boxes": sample.boxes[rows].to(photo),
-        "masks": sample.masks[rows].to(photo.device, torch.uint8),
+        "masks": sample.masks_or_rectangles()[rows].to(photo.device, torch.uint8),
     }
     _, [transformed] = model.transform([photo], [target])
     return transformed

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mrcnn_steps.data.sample import MAX_PIXELS, Sample, read_image
+from mrcnn_steps.data.images import MAX_PIXELS, read_image
+from mrcnn_steps.data.sample import Sample
 
 Record = dict[str, Any]
 

@@ -46,7 +46,7 @@ def figure_sample(trace: Trace | Sample) -> Picture:
     figure, [ax] = page(title, f"{tally(names)}. {size}.", ratio(image), axis=PHOTO)
     photo(ax, image)
     colors = palette(len(names))
-    masks(ax, sample.masks, colors)
+    masks(ax, sample.masks_or_rectangles(), colors)
     largest = largest_first(sample.boxes)
     boxes(ax, sample.boxes, colors, width=1.2)
     labels(

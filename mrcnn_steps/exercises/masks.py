@@ -93,7 +93,7 @@ def _photo_targets(sample: Sample):
     rows = torch.arange(len(sample.boxes))
     width_height = tensor(sample.image.shape[1:]).flip(0).repeat(2)
     rois = torch.minimum((sample.boxes + tensor([-9.0, -4, 6, 8])).clamp(min=0), width_height)
-    return sample.masks, rois, rows, 28
+    return sample.masks_or_rectangles(), rois, rows, 28
 
 
 def _framed(rois, gt_boxes, size):
@@ -172,7 +172,9 @@ def _random_paste(dice: Dice, rows: int):
 
 def _photo_paste(sample: Sample):
     index = tensor([0])
-    probs = stage.mask_targets(sample.masks, sample.boxes, sample.boxes[index], index)[0]
+    probs = stage.mask_targets(
+        sample.masks_or_rectangles(), sample.boxes, sample.boxes[index], index
+    )[0]
     return 0.07 + 0.9 * probs, sample.boxes[0], tuple(sample.image.shape[1:])
 
 

@@ -102,10 +102,16 @@ def _random_masks(dice: Dice, rows: int):
     return dice.mask(rows + 1, rows + 2), dice.mask(rows + 1, rows + 2)
 
 
+def _photo_masks(sample: Sample):
+    masks = sample.masks_or_rectangles()
+    return masks[0] | masks[-1], masks[-1]
+
+
 def _photo_object(sample: Sample):
     """The largest object of the photo."""
-    row = int(sample.masks.flatten(1).sum(dim=1).argmax())
-    return sample.masks[row], sample.boxes[row]
+    masks = sample.masks_or_rectangles()
+    row = int(masks.flatten(1).sum(dim=1).argmax())
+    return masks[row], sample.boxes[row]
 
 
 EXERCISES = (
@@ -292,7 +298,7 @@ EXERCISES = (
             (torch.zeros(1, 2, dtype=torch.bool), torch.zeros(1, 2, dtype=torch.bool)),
         ),
         random=_random_masks,
-        photo=lambda sample: (sample.masks[0] | sample.masks[-1], sample.masks[-1]),
+        photo=_photo_masks,
         tolerance=1e-5,
     ),
     Exercise(

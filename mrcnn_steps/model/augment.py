@@ -103,13 +103,8 @@ def augment(
     Returns:
         The picture and its ground truth.
     """
-    scene = Scene(
-        sample.image,
-        sample.masks,
-        sample.labels,
-        sample.crowd,
-        areas(sample.masks),
-    )
+    masks = sample.masks_or_rectangles()
+    scene = Scene(sample.image, masks, sample.labels, sample.crowd, areas(masks))
     if source is not None:
         scene = paste_objects(scene, source, generator)
     scene = replace(scene, image=jitter_colors(scene.image, how.color, generator))
@@ -213,7 +208,7 @@ def paste_object(scene: Scene, source: Sample, index: int, generator: torch.Gene
     """Paste one object, resized, with its center somewhere in the photo."""
     x1, y1, x2, y2 = (int(v) for v in source.boxes[index])
     patch = source.image[:, y1:y2, x1:x2]
-    cutout = source.masks[index, y1:y2, x1:x2]
+    cutout = source.masks_or_rectangles()[index, y1:y2, x1:x2]
     height, width = scene.image.shape[1:]
     smallest, largest = PASTED_SCALE
     factor = smallest * (largest / smallest) ** uniform(0, 1, generator)

@@ -1,9 +1,4 @@
-"""Samples, and reading a photo of any kind that a camera, a scanner or an enemy may write."""
-
-import io
-import struct
-import warnings
-import zlib
+"""Samples: a photo with objects, or without; with masks, or with boxes only."""
 
 import jaxtyping
 import numpy as np
@@ -11,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mrcnn_steps.data import COCO_CLASSES, Sample
+from mrcnn_steps.data import Sample
 from mrcnn_steps.mini_masks import boxes_from_masks
 
 NAMES = ("background", "cat", "dog")
@@ -95,229 +90,188 @@ def test_fields_that_disagree_are_refused(field, value, message):
         Sample(**parts(**{field: value}))
 
 
-# --- photos of every kind -------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("image", np.zeros((6, 8, 3), np.uint8), r"NumPy array, uint8 \[6, 8, 3\]; .*permute"),
+        ("image", np.zeros((3, 6, 8), np.uint8), r"from_numpy\(…\) makes"),
+        ("image", Image.new("L", (8, 6)), r"a PIL image, L 8×6; .*pil_to_tensor"),
+        ("image", "photo.jpg", "image: expected a torch tensor, found a str"),
+        (
+            "boxes",
+            [[0.0, 0, 1, 1]],
+            r"boxes: expected a torch tensor, found a list of 1; torch\.te",
+        ),
+        ("labels", [1, 2], "labels: expected a torch tensor, found a list of 2"),
+        ("masks", np.zeros((2, 6, 8), bool), "masks: expected a torch tensor, found a NumPy array"),
+        ("crowd", (False, True), "crowd: expected a torch tensor, found a tuple of 2"),
+        ("crowd", None, "crowd: expected a torch tensor, found a NoneType"),
+        ("class_names", list(NAMES), "class_names: expected a tuple of texts, found a list of 3"),
+        ("class_names", {0: "background"}, "class_names: expected a tuple of texts, found a dict"),
+        ("class_names", ("background", 1), "class_names: expected a tuple of texts, found a tuple"),
+        ("class_names", "background", "class_names: expected a tuple of texts, found a str"),
+        ("name", 5, "name: expected a text, found a int"),
+    ],
+)
+@pytest.mark.usefixtures("no_shape_checks")
+def test_what_is_no_tensor_gets_an_answer_in_words(field, value, message):
+    fields = parts(**{field: value})
+    with pytest.raises(TypeError, match=message):
+        Sample(**fields)
+    del fields["boxes"]
+    if field != "boxes":
+        with pytest.raises(TypeError, match=message):
+            Sample.from_masks(**fields)
 
 
-@pytest.fixture
-def rgb():
-    """A smooth picture, different in every corner, that survives JPEG."""
-    y, x = np.mgrid[0:24, 0:40]
-    return np.stack((x * 6, y * 10, 255 - x * 3 - y * 5), axis=-1).astype(np.uint8)
+@pytest.mark.usefixtures("no_shape_checks")
+def test_a_picture_instead_of_its_path():
+    with pytest.raises(TypeError, match="path: expected the path of an image file, found a PIL"):
+        Sample.from_image(Image.new("RGB", (4, 4)))
+    with pytest.raises(TypeError, match=r"path: expected the path .*found a NumPy array"):
+        Sample.from_image(np.zeros((4, 4, 3), np.uint8))
 
 
-def pixels(sample):
-    return sample.image.permute(1, 2, 0).numpy()
+# --- boxes only -----------------------------------------------------------------------------
 
 
-def test_a_photo_is_a_sample_without_objects(tmp_path, rgb):
-    Image.fromarray(rgb).save(tmp_path / "my cat.png")
-    sample = Sample.from_image(tmp_path / "my cat.png")
-    assert np.array_equal(pixels(sample), rgb)
-    assert sample.name == "my cat"
-    assert sample.boxes.shape == (0, 4)
-    assert sample.masks.shape == (0, 24, 40)
-    assert sample.class_names == COCO_CLASSES
+def test_masks_may_be_unknown():
+    boxes = torch.tensor([[1.5, 1, 4, 3], [0, 5, 1, 6]])
+    sample = Sample(**parts(masks=None, boxes=boxes))
+    assert sample.masks is None
+    assert torch.equal(sample.boxes, boxes)
 
 
-def test_paths_may_be_text(tmp_path, rgb):
-    Image.fromarray(rgb).save(tmp_path / "a.png")
-    assert Sample.from_image(str(tmp_path / "a.png"), NAMES).class_names == NAMES
+def test_boxes_are_painted_as_every_pixel_they_touch():
+    """By hand: x from 1.5 to 4 touches the columns 1, 2, 3; a box of no width touches its own."""
+    boxes = torch.tensor([[1.5, 1, 4, 3], [2.5, 0, 2.5, 1], [-1, 4.5, 20, 9]])
+    three = {"labels": torch.ones(3, dtype=torch.int64), "crowd": torch.zeros(3, dtype=torch.bool)}
+    painted = Sample(**parts(masks=None, boxes=boxes, **three)).masks_or_rectangles()
+    assert painted.nonzero().tolist() == [
+        *([0, y, x] for y in (1, 2) for x in (1, 2, 3)),
+        [1, 0, 2],
+        *([2, y, x] for y in (4, 5) for x in range(8)),
+    ]
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp", "ppm"])
-def test_formats(tmp_path, rgb, suffix):
-    Image.fromarray(rgb).save(tmp_path / f"a.{suffix}")
-    found = pixels(Sample.from_image(tmp_path / f"a.{suffix}")).astype(int)
-    assert np.abs(found - rgb).mean() < 6
+def test_masks_that_are_known_are_not_painted_over():
+    sample = Sample(**parts())
+    assert sample.masks_or_rectangles() is sample.masks
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_is_applied(tmp_path, rgb, orientation):
-    # What the camera stores is the upright photo, turned or mirrored; each line undoes the tag's
-    # meaning ("row 0 is the … side, column 0 the … side" in the EXIF standard).
-    stored = {
-        1: rgb,
-        2: rgb[:, ::-1],
-        3: rgb[::-1, ::-1],
-        4: rgb[::-1],
-        5: rgb.transpose(1, 0, 2),
-        6: np.rot90(rgb, 1),
-        7: rgb[::-1, ::-1].transpose(1, 0, 2),
-        8: np.rot90(rgb, -1),
-    }[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(pixels(Sample.from_image(tmp_path / "a.png")), rgb)
+# --- torchvision's targets ------------------------------------------------------------------
 
 
-def test_grey_becomes_three_equal_channels(tmp_path, rgb):
-    Image.fromarray(rgb[..., 0]).save(tmp_path / "a.png")
-    found = pixels(Sample.from_image(tmp_path / "a.png"))
-    assert np.array_equal(found, np.repeat(rgb[..., :1], 3, axis=2))
+def target(**changes):
+    """What torchvision's fine-tuning tutorial makes: masks of 0 and 1, boxes, labels, crowds."""
+    fields = parts()
+    made = {
+        "boxes": fields["boxes"],
+        "labels": fields["labels"],
+        "masks": fields["masks"].to(torch.uint8),
+        "iscrowd": torch.tensor([0, 1]),
+        "area": torch.tensor([10.0, 1.0]),
+        "image_id": 7,
+    }
+    return {name: value for name, value in (made | changes).items() if value is not None}
 
 
-def test_one_bit_becomes_black_and_white(tmp_path):
-    Image.fromarray(np.eye(8, dtype=bool)).save(tmp_path / "a.png")
-    found = pixels(Sample.from_image(tmp_path / "a.png"))
-    assert np.array_equal(found[..., 0], np.eye(8) * 255)
+def test_a_target_of_torchvision_is_a_sample():
+    image = parts()["image"]
+    sample = Sample.from_target(image, target(), NAMES)
+    assert sample.name == "image 7"
+    assert torch.equal(sample.masks, parts()["masks"])
+    assert sample.boxes.tolist() == [[2, 1, 7, 3], [0, 5, 1, 6]]
+    assert sample.labels.tolist() == [1, 2]
+    assert sample.crowd.tolist() == [False, True]
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_grey_of_16_bits_is_scaled_not_clipped(tmp_path, suffix):
-    ramp = np.linspace(0, 65535, 64 * 64).round().astype(np.uint16).reshape(64, 64)
-    Image.fromarray(ramp).save(tmp_path / f"a.{suffix}")
-    found = pixels(Sample.from_image(tmp_path / f"a.{suffix}"))
-    expected = np.floor(ramp / 65535 * 255 + 0.5)
-    assert np.array_equal(found, np.repeat(expected[..., None], 3, axis=2))
+def test_targets_as_torchvisions_own_tensors():
+    from torchvision import tv_tensors
+
+    fields = target()
+    wrapped = fields | {
+        "boxes": tv_tensors.BoundingBoxes(fields["boxes"], format="XYXY", canvas_size=(6, 8)),
+        "masks": tv_tensors.Mask(fields["masks"]),
+    }
+    sample = Sample.from_target(tv_tensors.Image(parts()["image"]), wrapped, NAMES)
+    for field in ("image", "boxes", "masks"):
+        assert type(getattr(sample, field)) is torch.Tensor
+    assert torch.equal(sample.masks, parts()["masks"])
 
 
-def test_grey_beyond_16_bits_is_refused(tmp_path):
-    Image.fromarray(np.full((4, 4), 70000, dtype=np.int32)).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match=r"a\.tif: .*grey values from 70000 to 70000"):
-        Sample.from_image(tmp_path / "a.tif")
+def test_targets_without_masks_or_crowds():
+    image = parts()["image"]
+    boxes_only = Sample.from_target(image, target(masks=None, iscrowd=None, image_id=None), NAMES)
+    assert boxes_only.masks is None
+    assert boxes_only.crowd.tolist() == [False, False]
+    assert boxes_only.name == "photo"
+    empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    assert len(Sample.from_target(image, empty, NAMES).labels) == 0
 
 
-def test_floating_point_pixels_are_refused(tmp_path):
-    Image.fromarray(np.ones((4, 4), dtype=np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match=r"a\.tif: .*floating-point"):
-        Sample.from_image(tmp_path / "a.tif")
+def test_names_as_torchvision_writes_them():
+    sample = Sample.from_target(parts()["image"], target(), ["__background__", "cat", "dog"])
+    assert sample.class_names == NAMES
 
 
-def test_transparency_is_laid_over_white(tmp_path):
-    photo = np.zeros((1, 3, 4), dtype=np.uint8)
-    photo[0, :, :3] = (200, 0, 100)
-    photo[0, :, 3] = (255, 0, 51)
-    Image.fromarray(photo).save(tmp_path / "a.png")
-    found = pixels(Sample.from_image(tmp_path / "a.png")).astype(int)
-    expected = [[200, 0, 100], [255, 255, 255], [244, 204, 224]]
-    assert np.abs(found[0] - expected).max() <= 1
+def test_a_picture_in_0_to_1_is_rounded_to_8_bits():
+    image = torch.arange(144, dtype=torch.uint8).reshape(3, 6, 8)
+    assert torch.equal(Sample.from_target(image.float() / 255, target(), NAMES).image, image)
 
 
-def test_grey_with_transparency(tmp_path):
-    Image.fromarray(np.array([[[7, 255], [7, 0]]], dtype=np.uint8), "LA").save(tmp_path / "a.png")
-    assert pixels(Sample.from_image(tmp_path / "a.png"))[0, :, 0].tolist() == [7, 255]
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        (
+            {"labels": None},
+            ValueError,
+            r"target\['labels'\]: expected a tensor, found only \['boxes'",
+        ),
+        ({"boxes": None}, ValueError, r"target\['boxes'\]: expected a tensor"),
+        (
+            {"labels": [1, 2]},
+            TypeError,
+            r"target\['labels'\]: expected a torch tensor, found a list",
+        ),
+        ({"labels": torch.tensor([0, 1])}, ValueError, "labels: expected 1 to 2, found 0"),
+        (
+            {"masks": torch.full((2, 6, 8), 7)},
+            ValueError,
+            r"target\['masks'\]: expected 0 and 1, found 7",
+        ),
+        (
+            # width and height instead of the second corner
+            {"boxes": torch.tensor([[2.0, 1, 5, 2], [0, 5, 1, 1]]), "masks": None},
+            ValueError,
+            "boxes: expected finite x1 ≤ x2",
+        ),
+        (
+            {"boxes": torch.tensor([[2.0, 1, 4, 3], [0, 5, 1, 6]])},
+            ValueError,
+            r"expected \[2.0, 1.0, 7.0, 3.0\] in row 0, the box of its mask",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("no_shape_checks")
+def test_targets_that_are_refused(changes, kind, message):
+    with pytest.raises(kind, match=message):
+        Sample.from_target(parts()["image"], target(**changes), NAMES)
 
 
-def test_palette(tmp_path):
-    photo = Image.new("P", (3, 1))
-    photo.putpalette([10, 20, 30, 200, 100, 50, 1, 2, 3])
-    photo.putdata([0, 1, 2])
-    photo.save(tmp_path / "a.png")
-    found = pixels(Sample.from_image(tmp_path / "a.png"))
-    assert found[0].tolist() == [[10, 20, 30], [200, 100, 50], [1, 2, 3]]
-    photo.save(tmp_path / "b.png", transparency=1)
-    found = pixels(Sample.from_image(tmp_path / "b.png"))
-    assert found[0].tolist() == [[10, 20, 30], [255, 255, 255], [1, 2, 3]]
+def test_boxes_of_another_format_are_refused():
+    from torchvision import tv_tensors
+
+    boxes = tv_tensors.BoundingBoxes(torch.ones(2, 4), format="XYWH", canvas_size=(6, 8))
+    with pytest.raises(ValueError, match=r"expected \(x1, y1, x2, y2\), found XYWH"):
+        Sample.from_target(parts()["image"], target(boxes=boxes), NAMES)
 
 
-def test_cmyk(tmp_path):
-    for color, expected in (((0, 0, 0, 0), 255), ((0, 0, 0, 255), 0), ((128, 128, 128, 0), 127)):
-        Image.new("CMYK", (16, 16), color).save(tmp_path / "a.jpg", quality=95)
-        found = pixels(Sample.from_image(tmp_path / "a.jpg")).astype(int)
-        assert np.abs(found - expected).max() <= 2
-
-
-def test_first_frame_of_an_animation(tmp_path):
-    frames = [Image.new("RGB", (5, 4), color) for color in ("red", "blue")]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert pixels(Sample.from_image(tmp_path / "a.gif"))[0, 0].tolist() == [255, 0, 0]
-
-
-def test_a_photo_of_24_megapixels_is_welcome(tmp_path):
-    Image.new("RGB", (6000, 4000), "teal").save(tmp_path / "a.jpg")
-    assert Sample.from_image(tmp_path / "a.jpg").image.shape == (3, 4000, 6000)
-
-
-# --- what is refused ------------------------------------------------------------------------
-
-
-def refusal(path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(ValueError, match="expected") as caught:
-            Sample.from_image(path)
-    assert str(path) in str(caught.value)
-    assert "found" in str(caught.value)
-    return str(caught.value)
-
-
-def test_a_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"gone\.jpg: no such file"):
-        Sample.from_image(tmp_path / "gone.jpg")
-
-
-def test_a_directory(tmp_path):
-    assert "found a directory" in refusal(tmp_path)
-
-
-def test_an_empty_file(tmp_path):
-    (tmp_path / "a.jpg").touch()
-    assert "found an empty file" in refusal(tmp_path / "a.jpg")
-
-
-def test_a_text_file(tmp_path):
-    (tmp_path / "a.jpg").write_text("I am a photo, honestly.")
-    assert "found no readable image, expected one of JPEG" in refusal(tmp_path / "a.jpg")
-
-
-def test_postscript_is_never_run(tmp_path):
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
-    (tmp_path / "a.eps").rename(tmp_path / "a.jpg")
-    assert "found no readable image" in refusal(tmp_path / "a.jpg")
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp", "gif", "ppm"])
-def test_a_file_cut_in_half(tmp_path, suffix):
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    whole = io.BytesIO()
-    format_name = Image.registered_extensions()[f".{suffix}"]
-    Image.fromarray(noise).save(whole, format_name)
-    (tmp_path / f"a.{suffix}").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
-    refusal(tmp_path / f"a.{suffix}")
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "gif"])
-def test_damaged_bytes_give_a_photo_or_a_clear_refusal(tmp_path, suffix, rgb):
-    whole = io.BytesIO()
-    Image.fromarray(rgb).save(whole, Image.registered_extensions()[f".{suffix}"])
-    generator = np.random.default_rng(1)
-    path = tmp_path / f"a.{suffix}"
-    refusals = []
-    for _ in range(150):
-        damaged = np.frombuffer(whole.getvalue(), dtype=np.uint8).copy()
-        damaged[generator.integers(0, len(damaged), 3)] = generator.integers(0, 256, 3)
-        path.write_bytes(damaged.tobytes())
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                assert Sample.from_image(path).image.shape[0] == 3
-        except ValueError as error:
-            refusals.append(str(error))
-    assert refusals
-    assert all(str(path) in refusal for refusal in refusals)
-
-
-def png_header(width, height):
-    """A PNG that promises this size and holds nothing: decoding it would fail, or fill memory."""
-    chunks = b"\x89PNG\r\n\x1a\n"
-    for kind, body in (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(b"")),
-        (b"IEND", b""),
-    ):
-        checksum = zlib.crc32(kind + body)
-        chunks += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
-    return chunks
-
-
-@pytest.mark.parametrize("size", [(10_000, 10_000), (1, 100_000_000), (30_000, 30_000)])
-def test_a_bomb_is_refused_by_its_header(tmp_path, size):
-    (tmp_path / "a.png").write_bytes(png_header(*size))
-    assert "pixels" in refusal(tmp_path / "a.png")
-
-
-def test_a_hundred_megapixels_name_the_size(tmp_path):
-    (tmp_path / "a.png").write_bytes(png_header(12_500, 8_000))
-    message = refusal(tmp_path / "a.png")
-    assert "found 12500×8000 pixels, expected fewer than 100,000,000" in message
+@pytest.mark.usefixtures("no_shape_checks")
+def test_a_picture_out_of_range_and_what_is_no_target():
+    image = torch.zeros(3, 6, 8)
+    image[0, 0, 0] = 255
+    with pytest.raises(ValueError, match=r"expected floating point in 0…1, found 0\.0 to 255\.0"):
+        Sample.from_target(image, target(), NAMES)
+    with pytest.raises(TypeError, match="target: expected torchvision's dict, found a list of 2"):
+        Sample.from_target(parts()["image"], [1, 2], NAMES)

@@ -77,7 +77,7 @@ def find_truth(trace: Trace, detection: int) -> Truth | None:
         object=best,
         box_iou=float(overlap[best]),
         name=trace.class_names[int(truth.labels[best])],
-        mask=photo.masks[int(truth.objects[best])].to(roi.device),
+        mask=photo.masks_or_rectangles()[int(truth.objects[best])].to(roi.device),
         target=target,
     )
 

@@ -79,7 +79,7 @@ class Scene:
             return self.trace.ground_truth.masks[row]
         assert self._sample is not None
         # One at a time: a photo of 300 objects would need hundreds of megabytes.
-        return self.letterbox.masks(self._sample.masks[self._rows[row]][None])[0]
+        return self.letterbox.masks(self._sample.masks_or_rectangles()[self._rows[row]][None])[0]
 
 
 def scene(source: Source) -> Scene:
