@@ -7,9 +7,12 @@ imported.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 COMMANDS = {
     "inspect": (
@@ -58,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        status = _run(given)
+        with _plain_warnings():
+            status = _run(given)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -70,6 +74,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mrcnn-steps: {error}", file=sys.stderr)
         return FAILED
     return status
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Tell a warning in one line, without the place in our code that it comes from."""
+
+    def line(message: Warning | str, *place: Any, **more: Any) -> str:
+        return f"mrcnn-steps: {message}\n"
+
+    usual = warnings.formatwarning
+    warnings.formatwarning = line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _run(given: Sequence[str]) -> int:

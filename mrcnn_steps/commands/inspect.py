@@ -5,9 +5,9 @@ from pathlib import Path
 
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
+from mrcnn_steps.commands.models import add_model_arguments, open_model
 from mrcnn_steps.data import Sample, sample, samples
 from mrcnn_steps.gallery import PAGE, check_folder, write_folder
-from mrcnn_steps.model import load_model
 from mrcnn_steps.tracing import trace
 
 DEFAULT_SAMPLE = "voc_people"
@@ -22,11 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PHOTO",
         help=f"an image file, or one of {', '.join(samples())} (default: {DEFAULT_SAMPLE})",
     )
-    parser.add_argument(
-        "--model",
-        default="tiny",
-        help='"tiny", "coco" or the path of a checkpoint (default: tiny)',
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder to write (default: inspect-PHOTO)"
     )
@@ -44,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     photo = open_photo(args.photo)
     out = (args.out or Path(f"inspect-{photo.name}")).resolve()
     check_folder(out)
-    model = load_model(args.model)
+    model = open_model(args)
     if not isinstance(model, FasterRCNN):
         raise ValueError(
             f"{args.model}: found a {type(model).__name__}, expected a Mask R-CNN or Faster R-CNN"

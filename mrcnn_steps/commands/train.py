@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from mrcnn_steps.data.coco import CocoFolder
+from mrcnn_steps.model.architectures import ARCHITECTURES, CANVAS
 from mrcnn_steps.model.augment import Augmentation
-from mrcnn_steps.model.checkpoint import ARCHITECTURES, CANVAS
 from mrcnn_steps.model.processes import process_group
 from mrcnn_steps.model.run import start
 from mrcnn_steps.model.train import train
@@ -64,9 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     start.add_argument(
         "--weights",
-        type=Path,
-        help="start from this checkpoint, or from tiny, the bundled one; classes of the same name "
-        "keep what they learned",
+        metavar="MODEL",
+        help="start from this checkpoint, from tiny, the bundled one, from coco (with --model "
+        "maskrcnn_resnet50_fpn), or from file.py:function; classes of the same name keep what they "
+        "learned",
     )
     model.add_argument(
         "--image-size",

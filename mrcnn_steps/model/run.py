@@ -11,18 +11,11 @@ import torch
 from torch import nn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
-from mrcnn_steps.model.checkpoint import (
-    build,
-    check_tail,
-    fit,
-    freeze_norms,
-    load_backbone,
-    read,
-    save_state,
-    save_weights,
-    start_from,
-)
+from mrcnn_steps.model.architectures import build, check_tail
+from mrcnn_steps.model.checkpoint import fit, save_state, save_weights
 from mrcnn_steps.model.log import Log
+from mrcnn_steps.model.pretrained import freeze_norms, load_backbone, start_from
+from mrcnn_steps.model.reading import read
 from mrcnn_steps.model.schedule import Average
 from mrcnn_steps.model.training_set import TrainingSet
 
@@ -73,7 +66,7 @@ def start(args: argparse.Namespace, training: TrainingSet, device: torch.device)
     if args.resume:
         pass
     elif args.weights is not None:
-        start_from(model, args.weights)
+        start_from(model, args.model, args.weights)
     elif args.backbone_weights is not None:
         load_backbone(model, args.backbone_weights)
     model = model.to(device, memory_format=torch.channels_last).train()

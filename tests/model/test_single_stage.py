@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mrcnn_steps.model.checkpoint import CANVAS, build
+from mrcnn_steps.model.architectures import CANVAS, build
 from mrcnn_steps.model.losses import Losses, classification_loss
 from mrcnn_steps.model.single_stage import join_with_background
 from mrcnn_steps.model.targets import Targets

@@ -21,8 +21,8 @@ from mrcnn_steps.cli import main
 from mrcnn_steps.commands import train as train_command
 from mrcnn_steps.commands.train import add_arguments
 from mrcnn_steps.model import load_model, losses, single_stage, train
-from mrcnn_steps.model.checkpoint import read
 from mrcnn_steps.model.log import Log
+from mrcnn_steps.model.reading import CheckpointWarning, read
 from mrcnn_steps.model.run import Run, start
 from mrcnn_steps.model.schedule import Average, learning_rate_factor
 from mrcnn_steps.model.training_set import BatchStream, repeat_factors
@@ -386,7 +386,8 @@ def test_a_run_starts_from_weights_of_other_classes(
     other[1].write_text(json.dumps(content))
     train_command.run(arguments(other, tmp_path / "first", "--iterations", "1"))
     weights = tmp_path / "first" / "model.safetensors"
-    started = fresh_run(data, "--weights", str(weights)).model
+    with pytest.warns(CheckpointWarning, match="square and disk go on from what was learned"):
+        started = fresh_run(data, "--weights", str(weights)).model
     learned = load_model(weights).state_dict()
     key = "roi_heads.box_predictor.cls_score.weight"
     assert started.class_names == ("background", "square", "disk")

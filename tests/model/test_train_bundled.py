@@ -14,7 +14,7 @@ import torch
 from mrcnn_steps.cli import main
 from mrcnn_steps.data.bundled import PHOTOS
 from mrcnn_steps.model import load_model
-from mrcnn_steps.model.checkpoint import read
+from mrcnn_steps.model.reading import read
 
 PHOTO_NAMES = ("astronaut.jpg", "cat.jpg", "coffee.jpg", "dogs.jpg")
 # What the weights know by another name is new to them; of the rest they keep what they know.

@@ -1,0 +1,35 @@
+"""A small model with random weights, its file, and a machine without a network."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mrcnn_steps.model.checkpoint import save_weights
+from mrcnn_steps.model.network import tiny
+
+
+@pytest.fixture(scope="session")
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return tiny(("background", "cat", "dog"), 256)
+
+
+@pytest.fixture
+def saved(model: nn.Module, tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    save_weights(model, path, "tiny", 256)
+    return path
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No network (every address leads to a port where nobody listens), and an empty cache."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
+    return tmp_path / "torch" / "hub" / "checkpoints"
