@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if metrics is not None:
         print(table(metrics))
         if args.out is not None:
-            write_json(metrics, args.out)
+            write_json(args.out, metrics)
     return 0
 
 
