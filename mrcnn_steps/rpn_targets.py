@@ -210,8 +210,8 @@ def sample_anchors(
 ) -> Int8[Tensor, "A"]:
     """Keep a balanced sample of positives and negatives (Faster R-CNN §3.1.3).
 
-    At most `count × positive_fraction` positives stay, and negatives fill up to `count`; the
-    surplus becomes neutral and is left out of the loss.
+    At most `count × positive_fraction` positives stay, and negatives fill up to `count`; those over
+    the limit become neutral and are left out of the loss.
 
     Args:
         labels: [A] 1 positive, -1 negative, 0 neutral.
@@ -220,7 +220,7 @@ def sample_anchors(
         generator: source of the choice; without one the choice is that of seed 0.
 
     Returns:
-        [A] labels with the surplus turned to 0.
+        [A] labels, those over the limit turned to 0.
 
     Raises:
         ValueError: labels other than 1, -1, 0, a negative count or a fraction outside 0…1.
@@ -237,13 +237,13 @@ def sample_anchors(
     sampled = labels.clone()
     positives = (labels == POSITIVE).nonzero().flatten()
     kept = min(len(positives), int(count * positive_fraction))
-    sampled[_surplus(positives, kept, generator)] = NEUTRAL
+    sampled[_over_limit(positives, kept, generator)] = NEUTRAL
     negatives = (labels == NEGATIVE).nonzero().flatten()
-    sampled[_surplus(negatives, count - kept, generator)] = NEUTRAL
+    sampled[_over_limit(negatives, count - kept, generator)] = NEUTRAL
     return sampled
 
 
-def _surplus(rows: Tensor, keep: int, generator: torch.Generator) -> Tensor:
+def _over_limit(rows: Tensor, keep: int, generator: torch.Generator) -> Tensor:
     """The rows to drop so that `keep` random ones stay."""
     order = torch.randperm(len(rows), generator=generator, device=rows.device)
     return rows[order[keep:]]

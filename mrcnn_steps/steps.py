@@ -14,13 +14,13 @@ from torch import Tensor
 # What a filter is called, and what is said of a candidate that it turned away.
 TITLES = {
     "top_k": "top k",
-    "rpn_min_size": "minimum size",
-    "rpn_score": "score threshold",
+    "rpn_min_size": "size",
+    "rpn_score": "score",
     "rpn_nms": "NMS",
     "proposal_limit": "limit",
-    "foreground": "background out",
-    "score": "score threshold",
-    "min_size": "minimum size",
+    "foreground": "foreground",
+    "score": "score",
+    "min_size": "size",
     "nms": "NMS per class",
     "detection_limit": "limit",
 }

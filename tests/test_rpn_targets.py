@@ -276,7 +276,7 @@ def test_the_sample_has_at_most_its_share_of_positives_and_is_filled_with_negati
     kept = min(positives, int(count * fraction))
     assert int((sampled == 1).sum()) == kept
     assert int((sampled == -1).sum()) == min(negatives, count - kept)
-    assert ((sampled == labels) | (sampled == 0)).all(), "a surplus anchor becomes neutral"
+    assert ((sampled == labels) | (sampled == 0)).all(), "an anchor over the limit becomes neutral"
 
 
 def test_the_choice_is_the_generators():
@@ -332,7 +332,7 @@ def test_256_anchors_are_sampled_and_the_deltas_are_padded_with_zeros(case):
     assert not targets.deltas[positive:].any()
 
 
-def test_surplus_positives_become_neutral():
+def test_positives_over_the_limit_become_neutral():
     anchors = torch.tensor([[0.0, 0, 10, 10]]).repeat(300, 1)
     targets = build(anchors, torch.tensor([[0.0, 0, 10, 11]]), count=256)
     assert len(targets.positive_index) == len(targets.refined) == 128

@@ -14,7 +14,6 @@ from mrcnn_steps.draw.annotations import (
 )
 from mrcnn_steps.draw.overview import figure_network, figure_pipeline
 from mrcnn_steps.draw.predictions import (
-    class_colors,
     figure_classified_proposals,
     figure_detection_steps,
     figure_mask_targets,
@@ -41,7 +40,7 @@ from mrcnn_steps.draw.targets import (
     figure_positive_anchors,
     figure_refined_positives,
 )
-from mrcnn_steps.palette import NEGATIVE, NEUTRAL, OKABE_ITO, POSITIVE, palette
+from mrcnn_steps.palette import NEGATIVE, NEUTRAL, OKABE_ITO, POSITIVE, class_colors, palette
 
 __all__ = [
     "NEGATIVE",

@@ -8,7 +8,7 @@ from mrcnn_steps.anchors import AnchorLocation
 from mrcnn_steps.draw.primitives import boxes, labels, photo, to_numpy
 from mrcnn_steps.draw.scene import INPUT, around, ratio
 from mrcnn_steps.draw.style import Picture, caption, page, plural
-from mrcnn_steps.palette import palette
+from mrcnn_steps.palette import level_colors
 from mrcnn_steps.tracing import Trace
 
 
@@ -56,7 +56,7 @@ def figure_anchor_cell(trace: Trace) -> Picture:
     """
     image, anchors = trace.letterbox.image, trace.anchors
     levels = len(anchors.grids)
-    colors = palette(levels)
+    colors = level_colors(levels)
     cells = [_center_cell(trace, level) for level in range(levels)]
     total = sum(len(cell) for cell in cells)
     figure, [whole, *panels] = page(
@@ -103,7 +103,7 @@ def figure_anchor_levels(trace: Trace) -> Picture:
         columns=3,
         captions=True,
     )
-    for level, (color, grid) in enumerate(zip(palette(len(grids)), grids, strict=True)):
+    for level, (color, grid) in enumerate(zip(level_colors(len(grids)), grids, strict=True)):
         ax = panels[level]
         photo(ax, image)
         ax.apply_aspect()

@@ -10,7 +10,21 @@ from mrcnn_steps.draw.primitives import boxes, masks, photo
 from mrcnn_steps.draw.scene import ratio
 from mrcnn_steps.draw.style import MARGIN, WIDTH, Picture, Swatch, caption, page, plural
 from mrcnn_steps.masks import paste
-from mrcnn_steps.palette import GREEN, GREY, INK, ORANGE, PURPLE, SKY, SOFT, ink_on, palette
+from mrcnn_steps.palette import (
+    ANCHOR,
+    DETECTION,
+    GREY,
+    INK,
+    ORANGE,
+    PROPOSAL,
+    PURPLE,
+    SKY,
+    SOFT,
+    ink_on,
+    palette,
+)
+from mrcnn_steps.settings import roi_output_size
+from mrcnn_steps.steps import Step
 from mrcnn_steps.tracing import Trace
 
 # Boxes drawn in a panel of the strip; more would hide the photo.
@@ -41,15 +55,15 @@ def figure_pipeline(trace: Trace, min_score: float = 0.5) -> Picture:
         photo(ax, image)
     caption(first, "network's input", f"{size[1]:,} × {size[0]:,} pixels")
     top = trace.proposals.top_scores.topk(min(FEW, len(trace.proposals.top_scores))).indices
-    boxes(scored, trace.proposals.top_anchors[top], ORANGE, width=0.7)
+    boxes(scored, trace.proposals.top_anchors[top], ANCHOR.color, width=0.7)
     caption(scored, f"{len(trace.anchors):,} anchors", f"top {len(top)} by objectness")
-    boxes(proposed, trace.proposals.boxes[:FEW], SKY, width=0.7)
+    boxes(proposed, trace.proposals.boxes[:FEW], PROPOSAL.color, width=0.7)
     caption(
         proposed,
         plural(len(trace.proposals), "proposal"),
         f"the best {min(FEW, len(trace.proposals))}",
     )
-    boxes(detected, found.boxes[:FEW], GREEN, width=0.7)
+    boxes(detected, found.boxes[:FEW], DETECTION.color, width=0.7)
     caption(detected, plural(len(found), "detection"), f"the best {min(FEW, len(found))}")
     kept = found.scores >= min_score
     colors = palette(int(kept.sum()))
@@ -128,38 +142,39 @@ def _proposal_lane(trace: Trace) -> list[Node]:
     losses = ("loss_objectness", "loss_rpn_box_reg")
     return [
         Node("RPN head", f"{_shape(count)} scores\n{_shape(count, 4)} deltas", LEARNED, losses),
-        Node("top anchors", _shape(len(found.top_index), 4), CHOICE),
-        Node("refine, clip", _shape(len(found.scored_rows), 4), CHOICE),
-        Node(f"NMS {found.nms_threshold:g}", _shape(len(found.nms_rows), 4), CHOICE),
+        *_filter_nodes(found.steps),
         Node("proposals", _shape(len(found), 4), DATA),
     ]
 
 
 def _detection_lane(trace: Trace) -> list[Node]:
-    heads, found, answer = trace.model.roi_heads, trace.detections, trace.classification
-    side = _shape(*heads.box_roi_pool.output_size)
+    found, answer = trace.detections, trace.classification
+    side = _shape(*roi_output_size(trace.model))
     losses = ("loss_classifier", "loss_box_reg")
     return [
-        Node("RoIAlign of maps", f"{len(answer.probs):,} of {side}", CHOICE),
+        Node("RoIAlign", f"{len(answer.probs):,} of {side}", CHOICE),
         Node(
             "box head",
             f"{_shape(*answer.probs.shape)} probs\n{_shape(*answer.deltas.shape)}",
             LEARNED,
             losses,
         ),
-        Node("background out", f"{len(found.foreground_rows):,} candidates", CHOICE),
-        Node("low scores out", f"{len(found.large_rows):,} candidates", CHOICE),
-        Node(f"NMS {found.nms_threshold:g} per class", f"{len(found.nms_rows):,} kept", CHOICE),
+        *_filter_nodes(found.steps),
         Node("detections", _shape(len(found), 6), DATA),
     ]
+
+
+def _filter_nodes(steps: Sequence[Step]) -> list[Node]:
+    """A node for each filter but the last, whose result is the stage's."""
+    return [Node(step.title, f"{len(step):,} left", CHOICE) for step in steps[:-1]]
 
 
 def _mask_lane(trace: Trace) -> list[Node]:
     logits = trace.mask_logits
     assert logits is not None
-    side = _shape(*trace.model.roi_heads.mask_roi_pool.output_size)
+    side = _shape(*roi_output_size(trace.model, "mask"))
     return [
-        Node("RoIAlign of maps", f"{len(logits):,} of {side}", CHOICE),
+        Node("RoIAlign", f"{len(logits):,} of {side}", CHOICE),
         Node("mask head", _shape(*logits.shape), LEARNED, ("loss_mask",)),
         Node("own class", _shape(len(logits), *logits.shape[2:]), CHOICE),
         Node("paste", _shape(len(logits), *trace.image.shape[1:]), CHOICE),
@@ -169,7 +184,8 @@ def _mask_lane(trace: Trace) -> list[Node]:
 
 def _draw_lane(ax: Axes, lane: Sequence[Node], top: float, goes_on: bool) -> None:
     """Draw a lane of nodes with arrows, and the way from its end to the next lane's start."""
-    width = (WIDTH - 2 * MARGIN - 5 * ARROW) / 6
+    places = max(len(lane), 6)
+    width = (WIDTH - 2 * MARGIN - (places - 1) * ARROW) / places
     middle = top + 10 + NODE_HEIGHT / 2
     for number, node in enumerate(lane):
         left = number * (width + ARROW)

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from mrcnn_steps.boxes import normalize
-from mrcnn_steps.detection import Detections
 from mrcnn_steps.draw.primitives import (
     Tile,
     boxes,
@@ -33,26 +31,30 @@ from mrcnn_steps.draw.scene import (
 )
 from mrcnn_steps.draw.style import Picture, Swatch, caption, page, plural, short
 from mrcnn_steps.masks import paste
-from mrcnn_steps.palette import DASHED, DOTTED, GREY, INK, ORANGE, SKY, SOLID, VERMILLION, palette
+from mrcnn_steps.matching import overlaps
+from mrcnn_steps.palette import (
+    DASHED,
+    DOTTED,
+    GREY,
+    INK,
+    LEAVES,
+    PROPOSAL,
+    SKY,
+    SOLID,
+    STAYS,
+    VERMILLION,
+    class_colors,
+    level_colors,
+    palette,
+)
+from mrcnn_steps.settings import positive_roi_iou
+from mrcnn_steps.steps import fates
 from mrcnn_steps.tracing import Trace
 
 
 def _top(scores: Tensor, limit: int) -> Tensor:
     """Rows by descending score, the first `limit`."""
     return scores.topk(min(limit, len(scores))).indices
-
-
-def _without(rows: Tensor, others: Tensor, count: int) -> Tensor:
-    """The rows, of `count` in all, that are not among the others."""
-    gone = torch.ones(count, dtype=torch.bool, device=rows.device)
-    gone[others] = False
-    return rows[gone[rows]]
-
-
-def class_colors(labels: Sequence[int]) -> dict[int, str]:
-    """Give each foreground class a color: the most frequent ones the most distinct."""
-    found = [label for label, _ in Counter(labels).most_common() if label > 0]
-    return dict(zip(found, palette(len(found)), strict=True)) | {0: GREY}
 
 
 def figure_top_anchors(trace: Trace, limit: int = 100) -> Picture:
@@ -68,7 +70,7 @@ def figure_top_anchors(trace: Trace, limit: int = 100) -> Picture:
     found = trace.proposals
     rows = _top(found.top_scores, limit)
     levels = trace.anchors.levels(found.top_index[rows]).tolist()
-    colors = palette(len(trace.anchors.grids))
+    colors = level_colors(len(trace.anchors.grids))
     scores = found.top_scores[rows]
     between = f", objectness {scores[0]:.3f} … {scores[-1]:.3f}" if len(rows) else ""
     legend = tuple(
@@ -157,7 +159,7 @@ def figure_proposals(trace: Trace, limit: int = 50) -> Picture:
     ax.set_aspect(height / width)
     ax.set_xlim(0, 1)
     ax.set_ylim(1, 0)
-    boxes(ax, normalize(shown, trace.image_size), SKY, width=1.3)
+    boxes(ax, normalize(shown, trace.image_size), PROPOSAL.color, PROPOSAL.dash, width=1.3)
     return figure
 
 
@@ -184,8 +186,8 @@ def figure_classified_proposals(trace: Trace, limit: int = 40) -> Picture:
         trace.proposals.boxes[rows],
     )
     found = chosen[rows].tolist()
-    by_class = class_colors(found)
-    colors = [by_class[label] for label in found]
+    by_label = class_colors(len(trace.class_names))
+    colors = [by_label[label] for label in found]
     boxes(ax, trace.proposals.boxes[rows], colors, width=1.3)
     labels(ax, trace.proposals.boxes[rows], _said(trace, found, answer.scores[rows]), colors)
     return figure
@@ -196,30 +198,6 @@ def _said(trace: Trace, found: Sequence[int], scores: Tensor) -> list[str]:
     return [
         f"{short(trace.class_names[label])} {score:.2f}"
         for label, score in zip(found, scores.tolist(), strict=True)
-    ]
-
-
-def detection_steps(found: Detections) -> list[tuple[str, str, Tensor]]:
-    """List the steps of the detection stage.
-
-    Args:
-        found: the detections of a trace.
-
-    Returns:
-        What each step does, a detail, and the candidates it keeps.
-    """
-    everything = torch.arange(len(found.candidate_label), device=found.rows.device)
-    tiny = len(found.confident_rows) - len(found.large_rows)
-    return [
-        ("refined and clipped", "a candidate is a proposal with a class", everything),
-        ("background out", "class 0", found.foreground_rows),
-        (
-            "low scores out",
-            f"at most {found.score_threshold:g}" + (f", and {tiny:,} without area" if tiny else ""),
-            found.large_rows,
-        ),
-        ("NMS per class", f"IoU above {found.nms_threshold:g} with a better one", found.nms_rows),
-        (f"top {found.max_detections}", "the detections", found.rows),
     ]
 
 
@@ -234,38 +212,35 @@ def figure_detection_steps(trace: Trace, limit: int = 100) -> Picture:
         The figure: the proposals, then a panel for each step, in pixels of the network's input.
     """
     found = trace.detections
-    steps = detection_steps(found)
-    by_class = class_colors(found.candidate_label[found.large_rows].tolist())
+    by_label = class_colors(len(trace.class_names))
     figure, [first, *panels] = page(
         f"From {plural(len(trace.proposals), 'proposal')} to {plural(len(found), 'detection')}, "
         "step by step",
-        f"Each panel shows the best {limit} that a step keeps, colored by class, and the best "
-        f"{limit} that it drops.",
+        f"Each of the {plural(len(found.candidate_label), 'candidate')} is a proposal with a "
+        f"class. Shown are the best {limit} that a step keeps and drops.",
         ratio(trace.letterbox.image),
         rows=2,
         columns=3,
         legend=(
-            Swatch("kept: the color of its class", ORANGE),
-            Swatch("background, or too unsure to be kept to the end", GREY),
-            Swatch("dropped by this step", INK, DOTTED),
+            Swatch("candidate: the color of its class", INK),
+            Swatch(*LEAVES),
         ),
         captions=True,
     )
     photo(first, trace.letterbox.image)
-    boxes(first, trace.proposals.boxes[:limit], SKY, width=1)
-    caption(first, f"{plural(len(trace.proposals), 'proposal')}", "from the RPN")
-    before = steps[0][2]
-    for ax, (step, detail, rows) in zip(panels, steps, strict=True):
+    boxes(first, trace.proposals.boxes[:limit], STAYS.color, STAYS.dash, width=1)
+    caption(first, plural(len(trace.proposals), "proposal"), "from the RPN")
+    left = fates(found.steps, len(found.candidate_label))
+    for place, (ax, step) in enumerate(zip(panels, found.steps, strict=True)):
         photo(ax, trace.letterbox.image)
         dropped, kept = (
-            some[_top(found.candidate_score[some], limit)]
-            for some in (_without(before, rows, len(found.candidate_score)), rows)
+            rows[_top(found.candidate_score[rows], limit)]
+            for rows in ((left == place).nonzero().flatten(), step.rows)
         )
-        colors = [by_class.get(label, GREY) for label in found.candidate_label[kept].tolist()]
-        boxes(ax, found.clipped[dropped], INK, DOTTED, 0.9)
+        colors = [by_label[label] for label in found.candidate_label[kept].tolist()]
+        boxes(ax, found.clipped[dropped], LEAVES.color, LEAVES.dash, 0.9)
         boxes(ax, found.clipped[kept], colors, width=1.2)
-        caption(ax, f"{step}: {len(rows):,}", detail)
-        before = rows
+        caption(ax, f"{step.title}: {len(step):,}", step.rule)
     return figure
 
 
@@ -284,13 +259,13 @@ def figure_mask_targets(trace: Trace, limit: int = 20) -> Picture:
         return nothing(trace, "No mask targets", NO_ANNOTATIONS)
     if trace.mask_logits is None:
         return nothing(trace, "No mask targets", "This model has no mask head.")
-    threshold = trace.model.roi_heads.proposal_matcher.high_threshold
-    why = f"Trained are the proposals whose IoU with an object is at least {threshold:g}"
+    least = positive_roi_iou(trace.model)
+    why = f"Trained are the proposals whose IoU with an object is at least {least:g}"
     count = len(truth.mask_targets)
     if not count:
         return nothing(trace, "0 mask targets", f"{why}; this photo has none yet.")
     rois = trace.proposals.boxes[truth.positive_proposals]
-    iou = box_iou(rois, truth.boxes).gather(1, truth.positive_objects[:, None])[:, 0]
+    iou = overlaps(rois, truth.boxes).gather(1, truth.positive_objects[:, None])[:, 0]
     names = object_names(trace, truth)
     rows = _best_of_each(truth.positive_objects, iou)[:limit]
     pictures = []

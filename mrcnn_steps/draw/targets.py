@@ -17,6 +17,7 @@ from mrcnn_steps.palette import (
     Look,
     palette,
 )
+from mrcnn_steps.settings import rpn_training_settings
 from mrcnn_steps.tracing import Trace
 
 
@@ -36,13 +37,14 @@ def figure_positive_anchors(trace: Trace) -> Picture:
     rows = targets.positive_index
     forced = int(targets.match.forced[rows].sum())
     before = int((targets.match.labels == 1).sum())
+    set_to = rpn_training_settings(trace.model)
     return _anchors_on_objects(
         trace,
         truth.masks,
         rows,
         f"{plural(len(rows), 'positive anchor')} for {plural(len(truth.boxes), 'object')}",
         f"{len(rows) - forced:,} overlap an object with an IoU of at least "
-        f"{trace.model.rpn.proposal_matcher.high_threshold:g}; {forced:,} only more than any other "
+        f"{set_to['positive_iou']:g}; {forced:,} only more than any other "
         f"anchor does. Sampled from {before:,}.",
         POSITIVE,
     )
@@ -63,13 +65,13 @@ def figure_negative_anchors(trace: Trace) -> Picture:
     targets = truth.rpn_targets
     rows = (targets.labels == -1).nonzero().flatten()
     before = int((targets.match.labels == -1).sum())
+    set_to = rpn_training_settings(trace.model)
     return _anchors_on_objects(
         trace,
         truth.masks,
         rows,
         plural(len(rows), "negative anchor"),
-        f"Every IoU with an object is below {trace.model.rpn.proposal_matcher.low_threshold:g}. "
-        f"Sampled from {before:,}.",
+        f"Every IoU with an object is below {set_to['negative_iou']:g}. Sampled from {before:,}.",
         NEGATIVE,
         width=1.3,
     )
@@ -93,14 +95,14 @@ def figure_neutral_anchors(trace: Trace, limit: int = 100) -> Picture:
     between = (targets.match.labels == 0).nonzero().flatten()
     order = torch.randperm(len(between), generator=torch.Generator().manual_seed(0))
     shown = between[order[:limit].to(between.device)]
-    matcher = trace.model.rpn.proposal_matcher
+    set_to = rpn_training_settings(trace.model)
     return _anchors_on_objects(
         trace,
         truth.masks,
         shown,
         f"{plural(count, 'neutral anchor')}, {len(shown):,} shown",
-        f"{len(between):,} are neither: IoU from {matcher.low_threshold:g} to "
-        f"{matcher.high_threshold:g}, or on a crowd (these are shown). {count - len(between):,} "
+        f"{len(between):,} are neither: IoU from {set_to['negative_iou']:g} to "
+        f"{set_to['positive_iou']:g}, or on a crowd (these are shown). {count - len(between):,} "
         "are positives and negatives that the sampling left out.",
         NEUTRAL,
         width=1.4,

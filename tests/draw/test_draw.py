@@ -19,8 +19,9 @@ from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
 from mrcnn_steps import draw, trace
 from mrcnn_steps.data import COCO_CLASSES, Sample, sample
-from mrcnn_steps.draw.predictions import detection_steps
+from mrcnn_steps.draw.style import short
 from mrcnn_steps.model.network import tiny
+from mrcnn_steps.palette import LEAVES
 
 FIGURES = {name: getattr(draw, name) for name in draw.__all__ if name.startswith("figure_")}
 
@@ -318,9 +319,18 @@ class TestPrimitives:
         assert len(set(draw.palette(60))) == 60
         assert draw.palette(3) == list(draw.OKABE_ITO[:3])
 
-    def test_the_most_frequent_classes_get_the_most_distinct_colors(self):
-        colors = draw.class_colors([5, 9, 9, 0, 9, 5, 3])
-        assert [colors[label] for label in (9, 5, 3)] == list(draw.OKABE_ITO[:3])
+    def test_a_class_has_its_color_whatever_else_is_in_the_picture(self, traced):
+        """That of its label: the one that the explorers give it, too."""
+        by_label = draw.class_colors(len(traced.class_names))
+        figure = draw.figure_classified_proposals(traced, limit=12)
+        labels, scores = traced.classification.labels, traced.classification.scores
+        best = scores.where(labels > 0, -1).topk(12).indices
+        names = {short(traced.class_names[label]): by_label[label] for label in labels[best]}
+        shown = labels_of(figure.axes[0])
+        assert shown
+        for label in shown:
+            name = label.get_text().rpartition(" ")[0]
+            assert to_hex(label.get_bbox_patch().get_facecolor()).upper() == names[name]
 
 
 def render(figure) -> np.ndarray:
@@ -484,15 +494,16 @@ class TestNumbers:
         captions = [ax.texts[0].get_text() for ax in figure.axes]
         assert captions == [
             f"{len(traced.proposals):,} proposals",
-            f"refined and clipped: {len(found.candidate_label):,}",
-            f"background out: {len(found.foreground_rows):,}",
-            f"low scores out: {len(found.large_rows):,}",
+            f"foreground: {len(found.foreground_rows):,}",
+            f"score: {len(found.confident_rows):,}",
+            f"size: {len(found.large_rows):,}",
             f"NMS per class: {len(found.nms_rows):,}",
-            f"top 100: {len(found):,}",
+            f"limit: {len(found):,}",
         ]
         assert outlines(figure.axes[-1], dashed=False) == min(20, len(found))
-        for (_, _, before), (_, _, after) in itertools.pairwise(detection_steps(found)):
-            assert set(after.tolist()) <= set(before.tolist())
+        for ax, before, after in zip(figure.axes[2:], found.steps, found.steps[1:], strict=False):
+            gone = len(before) - len(after)
+            assert outlines(ax, LEAVES.color, dashed=True) == min(20, gone)
 
     def test_mask_targets_begin_with_the_best_of_each_object(self, traced):
         truth = traced.ground_truth
