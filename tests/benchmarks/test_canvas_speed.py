@@ -6,27 +6,26 @@ and what the browser then does to put the canvas on the screen.
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mrcnn_widgets.viewer.canvas import NEGATIVE, NEUTRAL, POSITIVE, BoxLayer, Canvas, Category
+from mrcnn_widgets.viewer.join import SCRIPT, STYLE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-MODULE = Path(__file__).parents[2] / "widgets/mrcnn_widgets/viewer/canvas.js"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 UNLIMITED = ["--disable-frame-rate-limit", "--disable-gpu-vsync"]
 
 FRAMES = """async (kind) => {
     const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-    viewer.reset();
-    viewer.zoomBy(2.5);
+    viewer.view.reset();
+    viewer.view.zoomBy(2.5);
     await pause(500);
     const times = [];
     let last = await new Promise(requestAnimationFrame);
     for (let i = 0; i < 200; i++) {
-        if (kind === 'pan') viewer.panBy(6 * Math.sin(i / 9), 4 * Math.cos(i / 7));
+        if (kind === 'pan') viewer.view.panBy(6 * Math.sin(i / 9), 4 * Math.cos(i / 7));
         else viewer.stage.dispatchEvent(new WheelEvent('wheel', {
             deltaY: i % 60 < 30 ? -16 : 16, clientX: 300, clientY: 200, cancelable: true}));
         await new Promise(requestAnimationFrame);
@@ -37,11 +36,11 @@ FRAMES = """async (kind) => {
 }"""
 
 HITS = """() => {
-    viewer.reset();
+    viewer.view.reset();
     const times = [];
     for (let i = 0; i < 200; i++) {
         const start = performance.now();
-        viewer.at([100 + 4 * i, 500]);
+        viewer.aim.at([100 + 4 * i, 500]);
         times.push(performance.now() - start);
     }
     return times;
@@ -49,15 +48,15 @@ HITS = """() => {
 
 # The message is handled after the frame in which the toggled layers were complete was handed over.
 TOGGLES = """async () => {
-    viewer.reset();
-    const chip = viewer.legend.querySelectorAll('button')[1];
+    viewer.view.reset();
+    const chip = viewer.legend.element.querySelectorAll('button')[1];
     const times = [];
     for (let i = 0; i < 20; i++) {
         await new Promise((done) => setTimeout(done, 250));
         const start = performance.now();
         chip.click();
         await new Promise((done) => requestAnimationFrame(function check() {
-            if (viewer.front.version !== viewer.version) return requestAnimationFrame(check);
+            if (!viewer.frames.finished) return requestAnimationFrame(check);
             const channel = new MessageChannel();
             channel.port1.onmessage = done;
             channel.port2.postMessage(0);
@@ -88,14 +87,14 @@ def page(request, chromium):
     page = chromium.new_page(viewport={"width": 1100, "height": 1150})
     page.count = request.param
     page.set_content(
-        '<!doctype html><div id="here" style="width: 1004px"></div>'
+        f'<!doctype html><style>{STYLE}</style><div id="here" style="width: 1004px"></div>'
         f'<script type="application/json" id="state">{state}</script>'
-        f'<script type="module">{MODULE.read_text()}\n'
+        f'<script type="module">{SCRIPT}\n'
         "window.viewer = mount(document.getElementById('here'),"
         " JSON.parse(document.getElementById('state').textContent));</script>"
     )
-    page.wait_for_function("window.viewer?.photo && viewer.front.version === viewer.version")
-    assert page.evaluate("viewer.base.width") == 1000
+    page.wait_for_function("window.viewer?.frames.finished")
+    assert page.evaluate("viewer.frames.base.width") == 1000
     page.evaluate(FRAMES, "pan")  # let the browser compile what is hot
     yield page
     page.close()

@@ -19,6 +19,8 @@ from typing import Any
 import nbformat
 import pytest
 
+from mrcnn_widgets.viewer.join import SCRIPT, STYLE
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--no-sandbox",
@@ -89,24 +91,33 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def open_plain(open_page: Callable[..., Any]) -> Callable[..., Any]:
     """Shows a canvas in a plain page, without Jupyter; the viewer is `window.viewer` there."""
-    module = Path(__file__).parents[2] / "widgets/mrcnn_widgets/viewer/canvas.js"
 
     def open_plain(canvas: Any, width: int = 900, **options: Any) -> Any:
         page = open_page(**options)
-        state = json.dumps(canvas.export()).replace("<", "\\u003c")
-        page.set_content(
-            '<!doctype html><meta charset="utf-8">'
-            '<body style="margin: 16px; background: Canvas; color-scheme: light dark">'
-            f'<div id="here" style="width: {width}px"></div>'
-            f'<script type="application/json" id="state">{state}</script>'
-            f'<script type="module">{module.read_text()}\n'
-            "window.viewer = mount(document.getElementById('here'),"
-            " JSON.parse(document.getElementById('state').textContent));</script>"
-        )
-        page.wait_for_function("window.viewer?.photo && viewer.front.version === viewer.version")
+        page.set_content(plain_page(canvas, width, SCRIPT))
+        wait_for_viewer(page)
         return page
 
     return open_plain
+
+
+def plain_page(canvas: Any, width: int, script: str) -> str:
+    """A page that shows a canvas with a script that knows `mount`."""
+    state = json.dumps(canvas.export()).replace("<", "\\u003c")
+    return (
+        f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style>'
+        '<body style="margin: 16px; background: Canvas; color-scheme: light dark">'
+        f'<div id="here" style="width: {width}px"></div>'
+        f'<script type="application/json" id="state">{state}</script>'
+        f'<script type="module">{script}\n'
+        "window.viewer = mount(document.getElementById('here'),"
+        " JSON.parse(document.getElementById('state').textContent));</script>"
+    )
+
+
+def wait_for_viewer(page: Any) -> None:
+    """Waits until the viewer of a plain page shows its photo with all that lies on it."""
+    page.wait_for_function("window.viewer?.frames.finished")
 
 
 @dataclass

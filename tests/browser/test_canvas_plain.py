@@ -1,9 +1,12 @@
 """The viewer in a plain page, as the HTML report uses it: what is painted, and what people do."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mrcnn_steps.palette import palette
+from mrcnn_widgets.viewer import join
 from mrcnn_widgets.viewer.canvas import (
     NEGATIVE,
     NEUTRAL,
@@ -17,10 +20,12 @@ from mrcnn_widgets.viewer.canvas import (
     MaskLayer,
     PointLayer,
 )
-from tests.browser.conftest import box_of, next_frame
+from tests.browser.conftest import box_of, next_frame, plain_page, wait_for_viewer
 from tests.widgets.examples import check_shades, scattered_boxes
 
 pytestmark = pytest.mark.browser
+
+JS = Path(join.__file__).with_name("js")
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 ORANGE = (200, 120, 40)
@@ -48,9 +53,10 @@ def pixel(page, x, y):
     return tuple(
         page.evaluate(
             """([x, y]) => {
-                const t = viewer.transform();
+                const t = viewer.view.transform();
                 const [X, Y] = [Math.floor(x * t.s + t.x), Math.floor(y * t.s + t.y)];
-                return [...viewer.base.getContext('2d').getImageData(X, Y, 1, 1).data].slice(0, 3);
+                const ctx = viewer.frames.base.getContext('2d');
+                return [...ctx.getImageData(X, Y, 1, 1).data].slice(0, 3);
             }""",
             [x, y],
         )
@@ -60,19 +66,16 @@ def pixel(page, x, y):
 def settle(page):
     """Waits until the last change is on screen."""
     next_frame(page)
-    page.wait_for_function("!viewer.loading && viewer.front.version === viewer.version")
-    page.wait_for_function(
-        "(() => { const t = viewer.transform(), f = viewer.front.t;"
-        " return t.s === f.s && t.x === f.x && t.y === f.y; })()"
-    )
+    page.wait_for_function("!viewer.loader.loading && viewer.frames.finished")
 
 
 def place(page, x, y):
     """Where on the page a point of the photo is."""
     return page.evaluate(
         """([x, y]) => {
-            const t = viewer.transform(), r = viewer.stage.getBoundingClientRect();
-            return [r.left + (x * t.s + t.x) / viewer.dpr, r.top + (y * t.s + t.y) / viewer.dpr];
+            const { dpr } = viewer.view, t = viewer.view.transform();
+            const { left, top } = viewer.stage.getBoundingClientRect();
+            return [left + (x * t.s + t.x) / dpr, top + (y * t.s + t.y) / dpr];
         }""",
         [x, y],
     )
@@ -88,6 +91,29 @@ def near(found, expected, tolerance=12):
 
 def hex_rgb(color):
     return tuple(int(color[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def test_native_modules_show_the_same_as_the_joined_text(open_plain, open_page, nested):
+    """Whoever develops the viewer loads its modules as they are."""
+    joined, native = open_plain(nested), open_page()
+
+    def serve(route):
+        name = route.request.url.rsplit("/", 1)[1]
+        if name == "page":
+            script = 'import { mount } from "/index.js";'
+            route.fulfill(body=plain_page(nested, 900, script), content_type="text/html")
+        else:
+            route.fulfill(body=(JS / name).read_text(), content_type="text/javascript")
+
+    native.route("http://viewer.test/**", serve)
+    native.goto("http://viewer.test/page")
+    wait_for_viewer(native)
+    for page in (joined, native):
+        page.mouse.move(*place(page, 150, 120))
+        page.locator(".mrv-card").wait_for()
+        next_frame(page)
+    shots = [page.screenshot(animations="disabled") for page in (native, joined)]
+    assert shots[0] == shots[1]
 
 
 class TestPainting:
@@ -140,8 +166,11 @@ class TestPainting:
         canvas = Canvas(np.zeros((100, 100, 3), np.uint8), [layer], max_height=100 * scale)
         page = open_plain(canvas)
         painted = page.evaluate(
-            "[...viewer.base.getContext('2d')"
-            ".getImageData(0, 0, viewer.base.width, viewer.base.height).data]"
+            """() => {
+                const { base } = viewer.frames;
+                const ctx = base.getContext('2d');
+                return [...ctx.getImageData(0, 0, base.width, base.height).data];
+            }"""
         )
         shape = 100 * scale, 100 * scale, 4
         check_shades(np.array(painted).reshape(shape)[..., 0], boxes * scale)
@@ -160,7 +189,7 @@ class TestPainting:
 
     def test_crisp_on_a_screen_with_more_pixels(self, open_plain, nested):
         page = open_plain(nested, device_scale_factor=2)
-        assert page.evaluate("viewer.base.width / viewer.stage.clientWidth") == 2
+        assert page.evaluate("viewer.frames.base.width / viewer.stage.clientWidth") == 2
         assert pixel(page, 160, 100.2) == hex_rgb(POSITIVE.color)
 
     def test_the_photo_has_its_place_before_it_arrives(self, open_plain, nested):
@@ -170,7 +199,7 @@ class TestPainting:
     def test_follows_the_width_of_its_cell(self, open_plain, nested):
         page = open_plain(nested)
         page.evaluate("document.getElementById('here').style.width = '400px'")
-        page.wait_for_function("viewer.base.width < 401")
+        page.wait_for_function("viewer.frames.base.width < 401")
         settle(page)
         assert pixel(page, 160, 100.4) == hex_rgb(POSITIVE.color)
 
@@ -275,12 +304,12 @@ class TestPointer:
         x, y = place(page, 80, 60)
         page.mouse.move(x, y)
         page.mouse.wheel(0, -300)
-        page.wait_for_function("viewer.zoom.k > 1.5")
+        page.wait_for_function("viewer.view.k > 1.5")
         settle(page)
         assert near(place(page, 80, 60), (x, y), 1)
         for _ in range(4):
             page.mouse.wheel(0, 300)
-        page.wait_for_function("viewer.zoom.k === 1")
+        page.wait_for_function("viewer.view.k === 1")
         assert state(page, "hovered") == ["boxes", 1]
 
     def test_wheel_scrolls_the_page_where_there_is_nothing_to_zoom_out_of(self, open_plain, nested):
@@ -293,7 +322,7 @@ class TestPointer:
         page = open_plain(nested)
         page.mouse.move(*place(page, 160, 120))
         page.mouse.wheel(0, -300)
-        page.wait_for_function("viewer.zoom.k > 1.5")
+        page.wait_for_function("viewer.view.k > 1.5")
         x, y = place(page, 160, 120)
         page.mouse.down()
         page.mouse.move(x + 40, y + 25, steps=4)
@@ -302,7 +331,7 @@ class TestPointer:
         assert near(place(page, 160, 120), (x + 40, y + 25), 1)
         assert state(page, "selected") is None
         page.mouse.dblclick(x, y)
-        page.wait_for_function("viewer.zoom.k === 1")
+        page.wait_for_function("viewer.view.k === 1")
 
     def test_pinch_zooms_between_the_fingers(self, open_plain, nested):
         page = open_plain(nested, has_touch=True)
@@ -318,15 +347,15 @@ class TestPointer:
         for apart in (60, 80, 100, 120):
             touch("touchMove", apart)
         touch("touchEnd", 0)
-        page.wait_for_function("viewer.zoom.k > 2.5 && viewer.zoom.k < 3.5")
+        page.wait_for_function("viewer.view.k > 2.5 && viewer.view.k < 3.5")
         assert near(place(page, 160, 120), (x, y), 3)
         assert state(page, "selected") is None
 
     def test_the_photo_never_leaves_the_view(self, open_plain, nested):
         page = open_plain(nested)
-        page.evaluate("viewer.zoomBy(2); viewer.panBy(9999, -9999)")
+        page.evaluate("viewer.view.zoomBy(2); viewer.view.panBy(9999, -9999)")
         settle(page)
-        assert page.evaluate("[viewer.zoom.cx, viewer.zoom.cy]") == [80, 180]
+        assert page.evaluate("[viewer.view.cx, viewer.view.cy]") == [80, 180]
 
 
 class TestLegend:
@@ -426,11 +455,11 @@ class TestKeyboard:
         page.keyboard.press("+")
         page.keyboard.press("+")
         page.keyboard.press("ArrowRight")
-        assert page.evaluate("viewer.zoom.k") == pytest.approx(2.25)
-        assert page.evaluate("viewer.zoom.cx") > 160
+        assert page.evaluate("viewer.view.k") == pytest.approx(2.25)
+        assert page.evaluate("viewer.view.cx") > 160
         page.keyboard.press("-")
         page.keyboard.press("0")
-        assert page.evaluate("viewer.zoom") == {"cx": 160, "cy": 120, "k": 1}
+        assert page.evaluate("[viewer.view.cx, viewer.view.cy, viewer.view.k]") == [160, 120, 1]
 
     def test_without_a_pointer_the_crosshair_points(self, open_plain, nested, screenshots):
         page = open_plain(nested)
@@ -463,10 +492,10 @@ class TestKeyboard:
         page = open_plain(nested)
         for _ in range(5):
             page.keyboard.press("Tab")
-        assert page.evaluate("viewer.tools.contains(document.activeElement)")
+        assert page.evaluate("viewer.tools.element.contains(document.activeElement)")
         for _ in range(4):
             page.keyboard.press("Tab")
-        assert page.evaluate("viewer.legend.contains(document.activeElement)")
+        assert page.evaluate("viewer.legend.element.contains(document.activeElement)")
         page.keyboard.press("Space")
         assert len(state(page, "hidden")) == 1
 
@@ -511,7 +540,7 @@ def contrast(a, b):
 
 def test_a_viewer_that_was_removed_leaves_nothing(open_plain, nested):
     page = open_plain(nested)
-    page.evaluate("viewer.zoomBy(2); viewer.destroy()")
+    page.evaluate("viewer.view.zoomBy(2); viewer.destroy()")
     next_frame(page)
     assert page.locator("#here > *").count() == 0
     assert page.evaluate("[...viewer.model.listeners.values()].every((set) => set.size === 0)")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -20,6 +19,7 @@ import numpy as np
 import traitlets as t
 
 from mrcnn_widgets.viewer import still, wire
+from mrcnn_widgets.viewer.join import SCRIPT, STYLE
 from mrcnn_widgets.viewer.layers import (
     NEGATIVE,
     NEUTRAL,
@@ -95,7 +95,8 @@ class Canvas(StaticView, anywidget.AnyWidget):
         max_height: of the photo on the screen, in CSS pixels.
     """
 
-    _esm = Path(__file__).with_name("canvas.js")
+    _esm = SCRIPT
+    _css = STYLE
 
     _scene = t.Dict().tag(sync=True)
     _photo = t.Bytes().tag(sync=True)
