@@ -6,7 +6,7 @@ from pathlib import Path
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from mrcnn_steps.commands.models import add_model_arguments, open_model
-from mrcnn_steps.data import Sample, sample, samples
+from mrcnn_steps.data import open_photo, samples
 from mrcnn_steps.gallery import PAGE, check_folder, write_folder
 from mrcnn_steps.tracing import trace
 
@@ -50,22 +50,3 @@ def run(args: argparse.Namespace) -> int:
     count = write_folder(traced, table, photo.name, out)
     print(f"\n{count} pictures: {out / PAGE}")
     return 0
-
-
-def open_photo(name: str) -> Sample:
-    """Open a bundled photo or an image file.
-
-    Args:
-        name: one of `samples()`, or a path.
-
-    Returns:
-        The photo.
-
-    Raises:
-        ValueError: there is neither, or the file is not an image.
-    """
-    if name in samples():
-        return sample(name)
-    if not Path(name).exists():
-        raise ValueError(f"{name}: no such file, and no bundled photo ({', '.join(samples())})")
-    return Sample.from_image(name)

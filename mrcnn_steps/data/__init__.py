@@ -1,6 +1,6 @@
 """Photos and their annotations: bundled ones, one's own, and any COCO folder."""
 
-from mrcnn_steps.data.bundled import sample, samples
+from mrcnn_steps.data.bundled import open_photo, sample, samples
 from mrcnn_steps.data.coco import CocoFolder
 from mrcnn_steps.data.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
 from mrcnn_steps.data.letterbox import Letterbox, letterbox
@@ -13,6 +13,7 @@ __all__ = [
     "Letterbox",
     "Sample",
     "letterbox",
+    "open_photo",
     "sample",
     "samples",
 ]

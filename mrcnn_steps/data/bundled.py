@@ -52,6 +52,25 @@ def sample(name: str) -> Sample:
     return _folder()[_indices()[name]]
 
 
+def open_photo(name: str) -> Sample:
+    """Open a bundled photo or an image file.
+
+    Args:
+        name: one of `samples()`, or a path.
+
+    Returns:
+        The photo.
+
+    Raises:
+        ValueError: there is neither, or the file is not an image.
+    """
+    if name in samples():
+        return sample(name)
+    if not Path(name).exists():
+        raise ValueError(f"{name}: no such file, and no bundled photo ({', '.join(samples())})")
+    return Sample.from_image(name)
+
+
 @cache
 def _folder() -> CocoFolder:
     return CocoFolder(PHOTOS, PHOTOS / "instances.json")

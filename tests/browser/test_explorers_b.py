@@ -99,18 +99,23 @@ def test_detection(open_notebook):
     page = notebook.page
     notebook.screenshot("detection")
     height = height_of(page)
-    for step in ("background out", "low scores out", "NMS per class"):
+    for key, step in (
+        ("foreground", "background out"),
+        ("score", "score threshold"),
+        ("nms", "NMS per class"),
+    ):
         page.get_by_role("button", name=step, exact=True).click()
-        notebook.wait_python("__import__('mrcnn_widgets.detection').detection.STEPS[e.step]", step)
-        notebook.screenshot(f"detection-{step.replace(' ', '-')}")
-    notebook.wait_python("e.step", "suppressed")
+        notebook.wait_python("e.step", key)
+        notebook.screenshot(f"detection-{key}")
+    likely = notebook.python("len(e.drawn)")
+    page.get_by_label("draw scores ≥ 0.5 only").uncheck()
+    notebook.wait_python(f"len(e.drawn) > {likely}")
     notebook.drag("score >", 0.3)
     notebook.wait_python("0.2 < e.score_threshold < 0.4")
     notebook.wait_python("(e.detections.scores > e.score_threshold).all().item()")
-    notebook.drag("score >", 0.02)
-    page.get_by_label("best class only (the notes' way)").check()
+    page.get_by_label("best class only").check()
     notebook.wait_python("e.best_class_only")
-    page.get_by_label("best class only (the notes' way)").uncheck()
+    page.get_by_role("button", name="Reset").click()
     notebook.wait_python("e.best_class_only", False)
     notebook.settle()
     row = notebook.python(
@@ -171,7 +176,7 @@ def test_debugger(open_notebook, tmp_path):
     )
     notebook.wait_python("e.followed", ("object", 9))
     for number, stage in enumerate(
-        notebook.python("list(e.stage and __import__('mrcnn_widgets.debugger').debugger.STAGES)")
+        notebook.python("list(__import__('mrcnn_widgets.debugger').debugger.KEYS)")
     ):
         notebook.wait_python("e.stage", stage)
         page.locator(".mrv-chip:visible", has_text="followed").first.wait_for()
@@ -194,7 +199,7 @@ def test_debugger(open_notebook, tmp_path):
     model = page.get_by_label("model")
     model.fill("/no/such/model.pth")
     model.press("Enter")
-    page.get_by_text("/no/such/model.pth: no such checkpoint").wait_for()
+    page.get_by_text("/no/such/model.pth: no such checkpoint").first.wait_for()
     wait_until(lambda: model.input_value() == "tiny", 30, model.input_value)
     notebook.screenshot("debugger-message")
 

@@ -9,10 +9,12 @@ from torchvision.ops import clip_boxes_to_image, roi_align
 
 from mrcnn_steps.boxes import decode
 from mrcnn_steps.classification import sample_points
+from mrcnn_steps.debug.lineage import lineage
 from mrcnn_steps.detection import detect
-from mrcnn_steps.tracing import detection_settings
+from mrcnn_steps.settings import detection_settings, roi_pooling
 from mrcnn_widgets.classes import class_groups, distinct_names
-from mrcnn_widgets.classification import Bars, ClassificationExplorer, refined_box, roi_samples
+from mrcnn_widgets.classification import Bars, ClassificationExplorer
+from mrcnn_widgets.views.classification import Bar, map_names, refined_box, roi_samples
 
 
 @pytest.fixture
@@ -97,7 +99,8 @@ def test_the_samples_average_to_what_roi_align_reads(tiny_trace, ratio, monkeypa
     read = roi_align(ramp, roi, (7, 7), picked.scale, ratio)
     where = picked.points[:, 0].mean() * picked.scale - 0.5
     torch.testing.assert_close(read.mean(), where, atol=1e-3, rtol=0)
-    assert picked.samples == roi_samples(tiny_trace, picked.box, picked.scale)
+    pooling = roi_pooling(tiny_trace.model, tiny_trace.features, tiny_trace.image_size)
+    assert picked.samples == roi_samples(pooling, picked.box, picked.scale)
     explorer.close()
 
 
@@ -105,13 +108,38 @@ def test_the_bars_are_the_best_eight_and_the_chosen_class(explorer):
     explorer.proposal = 8
     probs = explorer.picked.probs
     best = probs.sort(descending=True).values[:8].tolist()
-    assert [value for _, value, _ in explorer.bars.rows] == pytest.approx(best)
+    assert [bar.value for bar in explorer.bars.rows] == pytest.approx(best)
     worst = int(probs.argmin())
     explorer.label = worst
-    name, value, _ = explorer.bars.rows[-1]
-    assert name == explorer.trace.class_names[worst]
-    assert value == pytest.approx(float(probs[worst]))
-    assert explorer.bars.marked == 7
+    last = explorer.bars.rows[-1]
+    assert last.label == explorer.bars.marked == worst
+    assert last.name == explorer.trace.class_names[worst]
+    assert last.value == pytest.approx(float(probs[worst]))
+
+
+def test_the_maps_are_called_as_the_levels_of_the_anchors(explorer, tiny_trace):
+    assert map_names(tiny_trace) == [
+        "P2, stride 8",
+        "P3, stride 16",
+        "P4, stride 32",
+        "P5, stride 64",
+    ]
+    layer = explorer.canvas["proposals"]
+    assert layer.fields["feature map"].names == tuple(map_names(tiny_trace))
+
+
+def test_it_turns_to_the_proposal_of_what_is_followed_and_lets_go_where_there_is_none(
+    explorer, tiny_trace
+):
+    followed = lineage(tiny_trace, 4)
+    explorer.focus(followed)
+    assert explorer.proposal == followed.proposal
+    assert "followed" in [layer.name for layer in explorer.canvas.layers]
+    explorer.focus(replace(followed, proposal=None, detection=None, links=followed.links[:1]))
+    assert explorer.proposal is None
+    assert explorer.numbers.rows == [("click a box on the photo", "")]
+    explorer.focus(None)
+    assert "followed" not in [layer.name for layer in explorer.canvas.layers]
 
 
 def test_a_click_picks_and_another_class_moves_the_arrow(explorer):
@@ -179,7 +207,7 @@ def test_a_saved_notebook_keeps_a_picture(explorer):
 
 def test_names_in_bars_are_text():
     bars = Bars()
-    bars.show(["<img src=x onerror=alert(1)>"], [0.5], ["#000000"], 0)
+    bars.show([Bar(1, "<img src=x onerror=alert(1)>", 0.5, "#000000")], marked=1)
     assert "<img" not in bars.value
     assert "&lt;img src=x onerror=alert(1)&gt;" in bars.value
     bars.close()

@@ -1,20 +1,21 @@
 """The debugger: all stages on one trace, computed again only from the changed stage on."""
 
+import gc
 import io
+import sys
 
 import numpy as np
 import pytest
 import torch
 import traitlets
 from PIL import Image
-from torchvision.ops import box_iou
 
-from mrcnn_steps.data import samples
+from mrcnn_steps.data import Sample, sample, samples
+from mrcnn_steps.debug.lineage import lineage_of_object
 from mrcnn_steps.model.checkpoint import save_weights
 from mrcnn_steps.model.network import tiny
 from mrcnn_widgets import debugger as module
-from mrcnn_widgets.debugger import EXPLORERS, STAGES, PipelineDebugger
-from mrcnn_widgets.trail import follow
+from mrcnn_widgets.debugger import EXPLORERS, KEYS, PipelineDebugger
 
 
 @pytest.fixture
@@ -52,10 +53,10 @@ def test_stepping_shows_every_stage_once_made(debugger, calls):
     assert debugger.stage == "mini_masks"
     debugger.previous()
     assert debugger.stage == "mini_masks"
-    for place, stage in enumerate(STAGES):
+    for place, stage in enumerate(KEYS):
         assert debugger.stage == stage
         assert isinstance(debugger.explorer, EXPLORERS[stage])
-        assert list(debugger.explorers) == list(STAGES[: place + 1])
+        assert list(debugger.explorers) == list(KEYS[: place + 1])
         shown = [s for s, e in debugger.explorers.items() if e.layout.display != "none"]
         assert shown == [stage]
         debugger.next()
@@ -123,11 +124,11 @@ def test_both_changes_add_up(debugger, tiny_trace):
 
 def test_a_detection_tells_its_proposal_and_anchor(debugger, tiny_trace):
     debugger.followed = ("detection", 4)
-    trail = debugger.trail
-    assert trail.proposal == tiny_trace.detections.proposal_index[4]
-    assert trail.anchor == tiny_trace.proposals.anchor_index[trail.proposal]
+    found = debugger.lineage
+    assert found.proposal == tiny_trace.detections.proposal_index[4]
+    assert found.anchor == tiny_trace.proposals.anchor_index[found.proposal]
     debugger.stage = "classification"
-    assert debugger.explorer.proposal == trail.proposal
+    assert debugger.explorer.proposal == found.proposal
     debugger.next()
     assert debugger.explorer.candidate == tiny_trace.detections.rows[4]
     debugger.next()
@@ -135,22 +136,35 @@ def test_a_detection_tells_its_proposal_and_anchor(debugger, tiny_trace):
 
 
 def test_an_object_is_followed_to_the_detection_that_found_it(debugger, tiny_trace):
-    truth, found = tiny_trace.ground_truth, tiny_trace.detections
-    for row in range(len(truth.boxes)):
-        trail = follow(tiny_trace, "object", row)
-        iou = box_iou(found.boxes, truth.boxes[row : row + 1])[:, 0]
-        same = found.labels == truth.labels[row]
-        assert (trail.detection is None) == (not bool((same & (iou >= 0.5)).any()))
-        if trail.proposal is not None and trail.detection is None:
-            near = box_iou(tiny_trace.proposals.boxes, truth.boxes[row : row + 1])[:, 0]
-            assert near[trail.proposal] == near.max()
-            assert trail.anchor == tiny_trace.proposals.anchor_index[trail.proposal]
+    for row in range(len(tiny_trace.ground_truth.boxes)):
+        debugger.followed = ("object", row)
+        assert debugger.lineage == lineage_of_object(tiny_trace, row)
+
+
+def test_following_a_missed_object_clears_the_details_of_the_former(debugger, tiny_trace):
+    """Nothing on screen may be of what was followed before."""
+    missed = next(
+        row
+        for row in range(len(tiny_trace.ground_truth.boxes))
+        if lineage_of_object(tiny_trace, row).detection is None
+    )
+    for stage in ("detection", "masks"):
+        debugger.stage = stage
+        debugger.followed = ("detection", 0)
+        before = debugger.explorer.numbers.rows
+        assert debugger.canvas.selected is not None
+        debugger.followed = ("object", missed)
+        assert debugger.canvas.selected is None
+        assert debugger.explorer.numbers.rows != before
+        assert len(debugger.explorer.numbers.rows) == 1
+    assert debugger.explorer.soft is None
+    assert len(debugger.canvas["pasted mask"]) == 0
 
 
 def test_what_is_followed_is_marked_in_every_stage(debugger, tiny_trace):
     debugger.followed = ("object", 3)
     box = tiny_trace.ground_truth.boxes[3]
-    for stage in STAGES:
+    for stage in KEYS:
         debugger.stage = stage
         layer = debugger.canvas["followed"]
         expected = tiny_trace.letterbox.undo_boxes(box[None])[0] if stage == "masks" else box
@@ -226,8 +240,8 @@ def test_an_uploaded_photo_runs_through_the_same_network(debugger, calls):
     assert busy[0].startswith("Reading")
     assert any(text.startswith("Running the network") for text in busy)
     assert busy[-1] == debugger.busy == ""
-    assert "<img" not in debugger._status_box.value
-    assert debugger.trail is None
+    assert "<img" not in debugger._status.value
+    assert debugger.lineage is None
     assert debugger._followed_box.options[0][0] == "nothing"
     assert debugger._followed_box.value == ()
 
@@ -262,8 +276,8 @@ def test_a_photo_that_there_is_not_is_refused(debugger):
 
 def test_a_model_that_cannot_be_loaded_is_a_message(debugger, tiny_trace):
     debugger.model = "/no/such/model.pth"
-    assert debugger.message == "/no/such/model.pth: no such checkpoint"
-    assert "no such checkpoint" in debugger._status_box.value
+    assert debugger.message.startswith("/no/such/model.pth: no such checkpoint")
+    assert "no such checkpoint" in debugger._status.value
     assert debugger.trace is tiny_trace
     assert debugger.model == debugger._model_box.value == "", "the trace's own, without a name"
 
@@ -275,7 +289,7 @@ def test_without_a_network_coco_is_a_message(debugger, monkeypatch):
     monkeypatch.setattr(module, "load_model", unreachable)
     debugger.model = "coco"
     assert debugger.message == "could not download <b>weights</b>"
-    assert "<b>" not in debugger._status_box.value
+    assert "<b>" not in debugger._status.value
 
 
 def test_another_model_is_loaded_from_its_file(debugger, tmp_path):
@@ -299,7 +313,7 @@ def test_the_field_names_the_model_at_work(debugger, tmp_path):
     assert debugger.model == own
     for _ in range(2):  # the same wrong name again is tried again
         debugger._model_box.value = "/no/such/model.pth"
-        assert debugger.message == "/no/such/model.pth: no such checkpoint"
+        assert debugger.message.startswith("/no/such/model.pth: no such checkpoint")
         assert debugger.model == debugger._model_box.value == own
         assert debugger.trace is loaded
         debugger.message = ""
@@ -315,10 +329,70 @@ def test_an_own_model_and_tensor_need_no_sample(tiny_trace):
     debugger = PipelineDebugger(trace(model, tiny_trace.image))
     assert debugger.photo == "photo"
     assert debugger.photo not in samples()
-    for stage in STAGES:
+    for stage in KEYS:
         debugger.stage = stage
         assert debugger.to_png()
     debugger.close()
+
+
+def test_a_photo_of_ones_own_is_never_the_bundled_one_of_its_name(lively_model, tmp_path):
+    file = tmp_path / "cat.jpg"
+    Image.new("RGB", (120, 80), "olive").save(file)
+    debugger = PipelineDebugger(Sample.from_image(file), lively_model)
+    assert debugger.photo == "cat (own)"
+    debugger.photo = "cat"
+    assert debugger.trace.image.shape == sample("cat").image.shape
+    debugger.photo = "cat (own)"
+    assert tuple(debugger.trace.image.shape) == (3, 80, 120)
+    debugger.upload("cat", _png((64, 48)))
+    assert debugger.photo == "cat (own)", "the same name again, with other content"
+    assert tuple(debugger.trace.image.shape) == (3, 48, 64)
+    debugger.close()
+
+
+def test_a_file_is_opened_by_its_path(lively_model, tmp_path):
+    file = tmp_path / "mine.png"
+    file.write_bytes(_png())
+    debugger = PipelineDebugger(str(file), lively_model)
+    assert tuple(debugger.trace.image.shape) == (3, 64, 96)
+    assert debugger.photo == "mine"
+    debugger.close()
+
+
+def test_after_a_mishap_the_label_is_that_of_the_photo_on_screen(debugger, tiny_trace, monkeypatch):
+    def fails(*_):
+        raise ValueError("no memory left")
+
+    monkeypatch.setattr(module, "trace", fails)
+    debugger.photo = "cat"
+    assert debugger.message == "no memory left"
+    assert debugger.photo == debugger._photo_box.value == "voc_people"
+    assert debugger.trace is tiny_trace
+    debugger.next()
+    assert debugger.message == ""
+    assert debugger.photo == debugger._photo_box.value == "voc_people"
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "words"),
+    [
+        ("/photos/mine.jpg", ValueError, "/photos/mine.jpg: no such file, and no bundled photo"),
+        (3, TypeError, "source: expected a Trace, a Sample, the name of a bundled photo"),
+    ],
+)
+def test_what_is_refused_is_refused_once(source, error, words, monkeypatch):
+    noise = []
+    monkeypatch.setattr(sys, "unraisablehook", noise.append)
+    for kind in (PipelineDebugger, *EXPLORERS.values()):
+        with pytest.raises(error, match=words):
+            kind(source)
+        gc.collect()
+    assert noise == []
+
+
+def test_a_trace_brings_its_own_model(tiny_trace, lively_model):
+    with pytest.raises(TypeError, match="model: a trace brings its own"):
+        PipelineDebugger(tiny_trace, lively_model)
 
 
 def test_every_control_explains_itself(debugger):

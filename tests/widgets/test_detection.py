@@ -1,13 +1,17 @@
 """The detection explorer: each step is the stage's own, and every candidate's fate is told."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import traitlets
 from torchvision.ops import box_iou
 
+from mrcnn_steps.debug.lineage import lineage
 from mrcnn_steps.detection import detect
 from mrcnn_steps.settings import detection_settings
-from mrcnn_widgets.detection import MOST_DRAWN, STEPS, DetectionExplorer
+from mrcnn_widgets.detection import DetectionExplorer
+from mrcnn_widgets.views.detection import BEST, LIKELY, MOST_DRAWN, STEPS, drawn, outcome
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def test_with_the_models_own_settings_it_shows_the_traces_own_result(explorer, t
     proposals, classes = tiny_trace.classification.probs.shape
     assert explorer.counts["refined"] == proposals * classes
     assert explorer.counts["foreground"] == proposals * (classes - 1)
-    assert explorer.counts["detections"] == len(tiny_trace.result["boxes"])
+    assert explorer.counts["detection_limit"] == len(tiny_trace.result["boxes"])
 
 
 @pytest.mark.parametrize(
@@ -72,10 +76,10 @@ def test_going_back_to_the_models_settings_gives_the_traces_result_back(explorer
 @pytest.mark.parametrize("step", list(STEPS)[1:])
 def test_each_step_shows_what_stays_and_what_leaves(explorer, step):
     before = list(STEPS)[list(STEPS).index(step) - 1]
-    explorer.step = step
+    explorer.step, explorer.likely_only = step, False
     layer = explorer.canvas["candidates"]
-    drawn = min(explorer.counts[before], MOST_DRAWN)
-    assert len(layer) == len(explorer.drawn) == drawn
+    count = min(explorer.counts[before], MOST_DRAWN)
+    assert len(layer) == len(explorer.drawn) == count
     if explorer.counts[before] <= MOST_DRAWN:
         assert (layer.group_index > 0).sum() == explorer.counts[step]
     scores = explorer.detections.candidate_score[explorer.drawn]
@@ -87,14 +91,14 @@ def test_each_step_shows_what_stays_and_what_leaves(explorer, step):
 
 
 def test_a_suppressed_candidate_names_the_one_that_suppressed_it(explorer):
-    explorer.step = "suppressed"
+    explorer.step = "nms"
     found = explorer.detections
     left = set(found.large_rows.tolist()) - set(found.nms_rows.tolist())
     assert left
     for candidate in sorted(left)[:20]:
         explorer.candidate = candidate
         rival = found.suppressor(candidate)
-        assert explorer.fate(candidate) == f"suppressed by candidate {rival}"
+        assert ("became", f"suppressed by candidate {rival:,}") in explorer.numbers.rows
         assert found.candidate_label[rival] == found.candidate_label[candidate]
         iou = box_iou(found.clipped[[candidate]], found.clipped[[rival]]).item()
         assert iou > explorer.nms_threshold
@@ -106,11 +110,11 @@ def test_a_suppressed_candidate_names_the_one_that_suppressed_it(explorer):
 def test_every_candidate_has_one_fate(explorer):
     explorer.max_detections = 5
     found = explorer.detections
-    assert explorer.fate(0) == "left: it is background"
+    assert outcome(found, 0) == "background: needs a class other than background"
     low = int(found.foreground_rows[found.candidate_score[found.foreground_rows] <= 0.05][0])
-    assert explorer.fate(low) == "left: score ≤ 0.05"
-    assert explorer.fate(int(found.rows[2])) == "detection 2"
-    assert explorer.fate(int(found.nms_rows[5])) == "left: not among the best 5"
+    assert outcome(found, low) == "low score: needs score above 0.05"
+    assert outcome(found, int(found.rows[2])) == "detection 2"
+    assert outcome(found, int(found.nms_rows[5])) == "over the limit: needs the best 5"
 
 
 def test_hovering_explains_and_leaving_goes_back_to_the_picked_one(explorer):
@@ -135,7 +139,7 @@ def test_a_picked_candidate_stays_picked_while_its_row_moves(explorer):
     explorer.candidate = int(explorer.detections.rows[3])
     explorer.score_threshold = 0.06
     assert explorer.canvas.selected == ("candidates", 3)
-    explorer.step = "suppressed"
+    explorer.step = "nms"
     row = explorer.canvas.selected[1]
     assert int(explorer.drawn[row]) == explorer.candidate
     explorer.best_class_only = True
@@ -155,12 +159,62 @@ def test_what_does_not_exist_is_refused(explorer):
 
 
 def test_settings_carry_over_to_another_explorer(tiny_trace, explorer):
-    explorer.score_threshold, explorer.step = 0.2, "large"
+    explorer.score_threshold, explorer.step = 0.2, "min_size"
     again = DetectionExplorer(tiny_trace, **explorer.settings)
     assert again.counts == explorer.counts
-    assert again.step == "large"
+    assert again.step == "min_size"
     assert again.to_png() == explorer.to_png()
     again.close()
+
+
+def test_at_first_sight_only_likely_candidates_are_drawn_and_one_click_brings_all(
+    explorer, tiny_trace
+):
+    score = tiny_trace.detections.candidate_score
+    seen = tiny_trace.detections.nms_rows
+    likely = seen[score[seen] >= LIKELY]
+    assert 0 < len(likely) < len(seen)
+    assert sorted(explorer.drawn.tolist()) == sorted(likely.tolist())
+    assert f"{len(likely):,} of {len(seen):,} drawn" in explorer.steps.heading
+    explorer.likely_only = False
+    assert sorted(explorer.drawn.tolist()) == sorted(seen.tolist())
+    assert "all of" in explorer.steps.heading
+
+
+def test_where_nothing_is_likely_the_best_are_drawn(tiny_trace):
+    found = tiny_trace.detections
+    dim = replace(found, candidate_score=found.candidate_score * 0.4)
+    shown = drawn(dim, "detection_limit", likely_only=True)
+    assert shown.tolist() == found.nms_rows[:BEST].tolist()
+
+
+def test_reset_puts_the_models_settings_back(explorer, tiny_trace):
+    explorer.score_threshold, explorer.best_class_only = 0.4, True
+    assert explorer.changed == ["score_threshold", "best_class_only"]
+    explorer.reset()
+    assert explorer.detections is tiny_trace.detections
+
+
+def test_it_turns_to_the_detection_of_what_is_followed_and_lets_go_where_there_is_none(
+    explorer, tiny_trace
+):
+    followed = lineage(tiny_trace, 4)
+    explorer.focus(followed)
+    assert explorer.candidate == tiny_trace.detections.rows[4]
+    explorer.focus(replace(followed, detection=None, links=followed.links[:3]))
+    assert explorer.candidate is None
+    assert len(explorer.numbers.rows) == 1
+
+
+def test_a_picked_candidate_stands_for_its_detection(explorer):
+    explorer.likely_only = False
+    rows = explorer.drawn.tolist()
+    detections = explorer.detections.rows.tolist()
+    place = rows.index(detections[2])
+    assert explorer.subject(("candidates", place)) == ("detection", 2)
+    lost = next(i for i, candidate in enumerate(rows) if candidate not in detections)
+    assert explorer.subject(("candidates", lost)) is None
+    assert explorer.subject(("objects", 1)) == ("object", 1)
 
 
 def test_it_never_runs_the_network(explorer, lively_model):

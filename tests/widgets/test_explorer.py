@@ -11,6 +11,7 @@ from ipywidgets.widgets.widget import _instances
 from PIL import Image
 
 from mrcnn_steps.data import Sample, letterbox, sample
+from mrcnn_steps.debug.lineage import lineage_of_object
 from mrcnn_widgets.anchors import AnchorExplorer
 from mrcnn_widgets.explorer import Explorer
 from mrcnn_widgets.mini_masks import MiniMaskExplorer
@@ -18,7 +19,6 @@ from mrcnn_widgets.proposals import ProposalExplorer
 from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.rpn_targets import RPNTargetExplorer
 from mrcnn_widgets.scene import as_trace, scene
-from mrcnn_widgets.trail import follow
 from mrcnn_widgets.traits import Real, Whole
 from mrcnn_widgets.viewer.canvas import BoxLayer, Canvas
 from mrcnn_widgets.views.objects import as_boxes
@@ -135,7 +135,7 @@ def test_a_source_is_a_trace_a_sample_or_a_name(tiny_trace):
     assert as_trace(tiny_trace) is tiny_trace
     assert scene(tiny_trace).trace is tiny_trace
     assert torch.equal(scene("voc_people").photo, scene(sample("voc_people")).photo)
-    with pytest.raises(TypeError, match="expected a Trace, a Sample or the name"):
+    with pytest.raises(TypeError, match="expected a Trace, a Sample, the name"):
         scene(3)
 
 
@@ -245,7 +245,7 @@ def test_a_changed_setting_is_marked_and_reset_puts_the_models_own_back(tiny_tra
 @pytest.mark.parametrize("kind", ALL)
 def test_what_is_followed_is_marked(kind, tiny_trace):
     explorer = kind(tiny_trace)
-    lineage = follow(tiny_trace, "object", 4)
+    lineage = lineage_of_object(tiny_trace, 4)
     explorer.focus(lineage)
     truth = tiny_trace.ground_truth
     expected = {

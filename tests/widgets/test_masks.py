@@ -7,6 +7,7 @@ import torch
 import traitlets
 from torchvision.ops import box_iou
 
+from mrcnn_steps.debug.lineage import lineage
 from mrcnn_steps.masks import mask_targets, paste
 from mrcnn_widgets.masks import MaskExplorer
 
@@ -58,27 +59,63 @@ def test_a_higher_threshold_never_adds_pixels(explorer):
 
 @pytest.fixture(scope="session")
 def on_objects(tiny_trace):
-    """The same photo, with the five foreground candidates as detections that fit objects best."""
-    found = tiny_trace.detections
-    iou = box_iou(found.clipped[found.foreground_rows], tiny_trace.ground_truth.boxes)
-    best = iou.amax(dim=1).argsort(descending=True)[:5]
-    return tiny_trace.with_detections(replace(found, rows=found.foreground_rows[best]))
+    """The same photo, with the candidate that fits each of five objects as detections."""
+    found, objects = tiny_trace.detections, tiny_trace.ground_truth
+    same_class = found.candidate_label[:, None] == objects.labels
+    iou, candidates = (box_iou(found.clipped, objects.boxes) * same_class).max(dim=0)
+    best = iou.argsort(descending=True)[:5]
+    return tiny_trace.with_detections(replace(found, rows=candidates[best]))
 
 
-def test_the_object_is_the_one_that_overlaps_most_and_its_iou_is_counted(on_objects):
+def test_the_object_is_the_one_that_the_detection_found_and_its_iou_is_counted(on_objects):
     explorer = MaskExplorer(on_objects, threshold=0.4)
-    overlap = box_iou(on_objects.detections.boxes[:1], on_objects.ground_truth.boxes)[0]
+    found, objects = on_objects.detections, on_objects.ground_truth
+    overlap = box_iou(found.boxes[:1], objects.boxes)[0] * (objects.labels == found.labels[0])
     truth = explorer.truth
     assert truth.object == overlap.argmax()
-    assert truth.box_iou == pytest.approx(float(overlap.max()))
+    assert overlap.max() >= 0.5
+    assert ("IoU of the boxes", f"{overlap.max():.3f}") in explorer.numbers.rows
     annotated = on_objects.sample.masks[on_objects.ground_truth.objects[truth.object]]
     assert torch.equal(truth.mask, annotated)
     mask = set(explorer.mask.flatten().nonzero().flatten().tolist())
     other = set(annotated.flatten().nonzero().flatten().tolist())
-    assert explorer.iou == pytest.approx(len(mask & other) / len(mask | other))
-    assert explorer.iou > 0
-    assert ("IoU of the masks", f"{explorer.iou:.3f}") in explorer.numbers.rows
+    iou = len(mask & other) / len(mask | other)
+    assert iou > 0
+    assert ("IoU of the masks", f"{iou:.3f}") in explorer.numbers.rows
     explorer.close()
+
+
+def test_a_detection_that_found_none_names_the_object_that_it_overlaps_most(on_objects):
+    found, objects = on_objects.detections, on_objects.ground_truth
+    twice = on_objects.with_detections(replace(found, rows=found.rows[[0, 0]]))
+    explorer = MaskExplorer(twice, detection=1)
+    assert explorer.truth is None, "the first of the two has taken the object"
+    iou, row = box_iou(found.boxes[:1], objects.boxes)[0].max(dim=0)
+    name = twice.class_names[objects.labels[row]]
+    assert ("object found", "none") in explorer.numbers.rows
+    assert ("most overlapped", f"{row} · {name}") in explorer.numbers.rows
+    assert ("IoU of the boxes", f"{iou:.3f}") in explorer.numbers.rows
+    assert len(explorer.canvas["mask of the object"]) == 0
+    explorer.close()
+
+
+def test_it_turns_to_the_detection_of_what_is_followed_and_lets_go_where_there_is_none(
+    explorer, tiny_trace
+):
+    followed = lineage(tiny_trace, 4)
+    explorer.focus(followed)
+    assert explorer.detection == 4
+    explorer.focus(replace(followed, detection=None, links=followed.links[:3]))
+    assert explorer.detection is explorer.mask is explorer.soft is None
+    assert explorer.numbers.rows == [("click a box on the photo", "")]
+    assert not explorer.soft_view.photo.any()
+
+
+def test_a_picked_row_stands_for_its_detection(explorer):
+    assert explorer.subject(("detections", 3)) == explorer.subject(("soft masks", 3))
+    assert explorer.subject(("soft masks", 3)) == ("detection", 3)
+    assert explorer.subject(("objects", 1)) == ("object", 1)
+    assert explorer.subject(None) is None
 
 
 def test_the_target_is_the_stages_for_this_box(on_objects):

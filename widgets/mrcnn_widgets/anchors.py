@@ -13,11 +13,11 @@ from torchvision.ops import box_iou
 
 from mrcnn_steps.anchors import AnchorLocation, Anchors, pyramid
 from mrcnn_steps.boxes import centers_and_sizes
+from mrcnn_steps.debug.lineage import Lineage
 from mrcnn_steps.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
 from mrcnn_widgets.explorer import Explorer, object_options, title
 from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import SIDE, Source, scene
-from mrcnn_widgets.trail import Trail
 from mrcnn_widgets.viewer.canvas import (
     BoxLayer,
     Canvas,
@@ -248,7 +248,7 @@ class AnchorExplorer(Explorer):
         elif picked is not None:
             self.canvas.update(selected=None)  # those anchors have just made room for others
 
-    def focus(self, lineage: Trail | None) -> None:
+    def focus(self, lineage: Lineage | None) -> None:
         """Mark the followed object and its anchor, and choose the object."""
         super().focus(lineage)
         if lineage is not None and lineage.object is not None:

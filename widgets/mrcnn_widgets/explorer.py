@@ -55,10 +55,10 @@ import traitlets as t
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from mrcnn_steps.debug.lineage import Lineage
 from mrcnn_steps.palette import PAPER
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.readout import Readout, font
-from mrcnn_widgets.trail import Trail
 from mrcnn_widgets.viewer import still
 from mrcnn_widgets.viewer.canvas import Canvas, StaticView
 from mrcnn_widgets.views import followed
@@ -134,7 +134,18 @@ class Explorer(StaticView, ipw.VBox):
         """Show another trace of a model with the same classes, with the settings as they are."""
         raise NotImplementedError(f"{type(self).__name__} shows one trace only")
 
-    def focus(self, lineage: Trail | None) -> None:
+    def onward(self, trace: Trace) -> Trace:
+        """What the later stages see: the trace as the settings of this one make it.
+
+        Args:
+            trace: that this stage sees.
+
+        Returns:
+            A trace that shares with it all that comes before this stage.
+        """
+        return trace
+
+    def focus(self, lineage: Lineage | None) -> None:
         """Mark what is followed, and turn to it where one thing at a time is shown.
 
         Args:

@@ -12,12 +12,12 @@ import traitlets as t
 from PIL import Image
 from torch import Tensor
 
+from mrcnn_steps.debug.lineage import Lineage
 from mrcnn_steps.mini_masks import MiniMasks, boxes_from_masks, round_trip
 from mrcnn_steps.palette import ORANGE, PURPLE, SKY, VERMILLION
 from mrcnn_widgets.explorer import Explorer, check_row, object_options, title
 from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import Source, scene
-from mrcnn_widgets.trail import Trail
 from mrcnn_widgets.viewer import still
 from mrcnn_widgets.viewer.canvas import Canvas, Group, MaskLayer
 
@@ -77,7 +77,7 @@ class MiniMaskExplorer(Explorer):
     def _check_object(self, proposal: Any) -> int | None:
         return check_row(proposal, max(self._count, 1))
 
-    def focus(self, lineage: Trail | None) -> None:
+    def focus(self, lineage: Lineage | None) -> None:
         """Mark the followed object, and choose it."""
         super().focus(lineage)
         if lineage is not None and lineage.object is not None:
@@ -142,11 +142,6 @@ class MiniMaskExplorer(Explorer):
                 ("pixels gained", f"{int(self.gained.sum()):,}"),
             ]
         )
-
-    def close(self) -> None:
-        """Frees the explorer with everything in it."""
-        self.small.close()
-        super().close()
 
     def _side_pictures(self) -> list[Image.Image]:
         numbers, *others = super()._side_pictures()

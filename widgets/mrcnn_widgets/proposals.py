@@ -17,12 +17,11 @@ from mrcnn_steps.nms import Overlaps
 from mrcnn_steps.palette import GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from mrcnn_steps.proposals import Proposals, propose
 from mrcnn_steps.settings import proposal_settings
+from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.explorer import Explorer, title
 from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import Source, as_trace
-from mrcnn_widgets.trail import Trail
 from mrcnn_widgets.viewer.canvas import ArrowLayer, BoxLayer, Canvas, Category, Group, as_numpy
-from mrcnn_widgets.views import followed
 from mrcnn_widgets.views.objects import as_boxes, objects_layer
 
 STEPS = ("score", "refined", "clipped", "NMS", "final")
@@ -164,10 +163,9 @@ class ProposalExplorer(Explorer):
     def _candidate(self, pick: tuple[str, int] | None) -> int | None:
         return None if pick is None or pick[0] != "candidates" else int(self.drawn[pick[1]])
 
-    def focus(self, lineage: Trail | None) -> None:
-        """Mark the followed object, its anchor and its proposal."""
-        marks = replace(self.trace, proposals=self.proposals)
-        self.pin(*([] if lineage is None else followed.layers(self.stage, marks, lineage)))
+    def onward(self, trace: Trace) -> Trace:
+        """Give the trace these proposals, and let the heads answer them."""
+        return trace.with_proposals(self.proposals) if self.changed else trace
 
     def _propose(self, change: Any = None) -> None:
         trace, per_level = self.trace, self._fixed["level_sizes"] is not None

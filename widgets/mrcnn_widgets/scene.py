@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mrcnn_steps.anchors import Anchors
-from mrcnn_steps.data import Letterbox, Sample, letterbox, sample
+from mrcnn_steps.data import Letterbox, Sample, letterbox, open_photo
 from mrcnn_steps.ground_truth import participants
 from mrcnn_steps.model import load_model
 from mrcnn_steps.tracing import Trace, trace
@@ -37,10 +37,10 @@ def _as_sample(source: Sample | str) -> Sample:
     if isinstance(source, Sample):
         return source
     if isinstance(source, str):
-        return sample(source)
+        return open_photo(source)
     raise TypeError(
-        f"source: expected a Trace, a Sample or the name of a bundled photo, "
-        f"found {type(source).__name__}"
+        f"source: expected a Trace, a Sample, the name of a bundled photo or the path of an "
+        f"image file, found {type(source).__name__}"
     )
 
 

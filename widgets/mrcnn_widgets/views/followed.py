@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mrcnn_steps.debug.lineage import Lineage
 from mrcnn_steps.palette import ANCHOR, DETECTION, OBJECT, PROPOSAL, Look
 from mrcnn_steps.tracing import Trace
-from mrcnn_widgets.trail import Trail
 from mrcnn_widgets.viewer.layers import ArrowLayer, BoxLayer, Group, Layer
 from mrcnn_widgets.views.objects import as_boxes
 
@@ -23,6 +23,8 @@ LOOKS = {
     "detection": _group("its detection", DETECTION),
 }
 STEP = _group("its step", PROPOSAL)
+# The stage whose link holds the box.
+STAGE_OF = {"anchor": "anchors", "proposal": "proposals", "detection": "detection"}
 
 
 class Known(NamedTuple):
@@ -48,12 +50,12 @@ KNOWN = {
 }
 
 
-def layers(stage: str, trace: Trace, lineage: Trail) -> list[Layer]:
+def layers(stage: str, trace: Trace, lineage: Lineage) -> list[Layer]:
     """Mark what is followed, as a stage knows it.
 
     Args:
         stage: the key of the stage.
-        trace: whose rows the lineage names.
+        trace: whose object the lineage names.
         lineage: what is followed.
 
     Returns:
@@ -78,25 +80,17 @@ def layers(stage: str, trace: Trace, lineage: Trail) -> list[Layer]:
             pickable=False,
         )
     ]
-    if step and set(links[-2:]) <= found.keys():
+    if step and all(link in found for link in links[-2:]):
         start, end = (as_boxes(found[link]) for link in links[-2:])
         marks.append(ArrowLayer("its step", start, end, groups=[STEP], pickable=False))
     return marks
 
 
-def _boxes(trace: Trace, lineage: Trail) -> dict[str, Tensor]:
+def _boxes(trace: Trace, lineage: Lineage) -> dict[str, Tensor]:
     """The boxes of a lineage by link, [1, 4] each, as far as it reaches."""
-    nothing = trace.anchors.boxes[:0]
-    rows = {
-        "object": nothing if trace.ground_truth is None else trace.ground_truth.boxes,
-        "anchor": trace.anchors.boxes,
-        "proposal": trace.proposals.boxes,
-        "detection": trace.detections.boxes,
-    }
-    places = {
-        "object": lineage.object,
-        "anchor": lineage.anchor,
-        "proposal": lineage.proposal,
-        "detection": lineage.detection,
-    }
-    return {link: rows[link][row : row + 1] for link, row in places.items() if row is not None}
+    like = trace.anchors.boxes
+    links = {name: lineage.at(stage) for name, stage in STAGE_OF.items()}
+    boxes = {name: like.new_tensor([link.box]) for name, link in links.items() if link is not None}
+    if lineage.object is not None and trace.ground_truth is not None:
+        boxes["object"] = trace.ground_truth.boxes[lineage.object : lineage.object + 1]
+    return boxes

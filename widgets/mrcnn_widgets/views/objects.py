@@ -8,6 +8,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from mrcnn_steps.palette import OBJECT
+from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.viewer.layers import BoxLayer, Group
 
 # An untrained network moves anchors by any amount; a picture needs no more pixels than this.
@@ -50,3 +51,21 @@ def objects_layer(boxes: Float[Tensor, "G 4"], names: Sequence[str], **options: 
         "pickable": False,
     }
     return BoxLayer("objects", as_boxes(boxes), **(look | options))
+
+
+def objects_of(trace: Trace, in_photo: bool = False, **options: Any) -> BoxLayer:
+    """Show the annotated objects of a trace.
+
+    Args:
+        trace: of a photo; without annotations the layer is empty.
+        in_photo: in pixels of the photo instead of the network's input.
+        **options: of the layer, instead of the usual look.
+
+    Returns:
+        The layer "objects"; its row is that of `trace.ground_truth`.
+    """
+    truth = trace.ground_truth
+    boxes = trace.anchors.boxes[:0] if truth is None else truth.boxes
+    labels = [] if truth is None else truth.labels.tolist()
+    names = [trace.class_names[label] for label in labels]
+    return objects_layer(trace.letterbox.undo_boxes(boxes) if in_photo else boxes, names, **options)
