@@ -8,12 +8,14 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torchvision.ops import box_iou
 
-from mrcnn_steps.boxes import check_boxes
+from mrcnn_steps.boxes import centers_and_sizes, check_boxes
 
 
 @dataclass(frozen=True)
@@ -216,3 +218,48 @@ def pyramid(
         step = float(stride * anchor_stride)
         grids.append(Grid(len(y), len(x), len(ratios), (step, step)))
     return Anchors(torch.cat(levels), tuple(grids))
+
+
+class BestAnchors(NamedTuple):
+    """The anchor that overlaps each box most.
+
+    Attributes:
+        iou: [G] IoU with it, 0…1.
+        row: [G] that anchor, a row of all anchors.
+    """
+
+    iou: Float[Tensor, "G"]
+    row: Int[Tensor, "G"]
+
+
+def best_anchors(anchors: Anchors, boxes: Float[Tensor, "G 4"]) -> BestAnchors:
+    """Find the anchor that overlaps each box most, without comparing all of them.
+
+    The anchors of one level and ratio have one size. Their IoU with a box falls with the distance
+    of the centers along x and along y, so only the cell nearest to the box's center can be best: a
+    handful of anchors to compare instead of all.
+
+    Args:
+        anchors: a pyramid, of which at least one level has anchors.
+        boxes: [G, 4] in pixels of the network's input.
+
+    Returns:
+        IoU and row of each box's best anchor; which one is left open where several tie.
+    """
+    x, y, _, _ = centers_and_sizes(boxes)
+    near = []
+    for grid, part in zip(anchors.grids, anchors.level_slices, strict=True):
+        if not grid.count:
+            continue
+        first_x, first_y, _, _ = centers_and_sizes(anchors.boxes[part][: grid.per_cell])
+        column = ((x[:, None] - first_x) / grid.stride[1]).round().clamp(0, grid.columns - 1)
+        row = ((y[:, None] - first_y) / grid.stride[0]).round().clamp(0, grid.rows - 1)
+        cell = (row * grid.columns + column).long()
+        ratio = torch.arange(grid.per_cell, device=cell.device)
+        near.append(part.start + cell * grid.per_cell + ratio)
+    rows = torch.cat(near, dim=1)
+    iou = boxes.new_zeros(rows.shape)
+    for box, some in enumerate(rows):
+        iou[box] = box_iou(boxes[box, None], anchors.boxes[some])[0]
+    best, place = iou.max(dim=1)
+    return BestAnchors(best, rows.gather(1, place[:, None])[:, 0])

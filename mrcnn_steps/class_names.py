@@ -15,6 +15,9 @@ UNUSED = "N/A"
 # Names that a message lists.
 SHOWN = 5
 
+# A name from a file may be as long as it likes; a label on a picture may not.
+LONGEST_NAME = 28
+
 
 def check_class_names(
     names: object, where: str = "class_names", count: int | None = None
@@ -85,6 +88,19 @@ def difference(before: Sequence[str], now: Sequence[str]) -> str:
     elif moved:
         parts.append(f"{enumerate_names(moved)} stand in another order")
     return "; ".join(parts)
+
+
+def short(name: str) -> str:
+    """Make a name from a file fit on one line of a picture.
+
+    Args:
+        name: of a class or a photo, whatever it contains.
+
+    Returns:
+        One line of at most `LONGEST_NAME` letters.
+    """
+    line = " ".join(name.split())
+    return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
 
 
 def enumerate_names(names: Sequence[str]) -> str:

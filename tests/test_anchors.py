@@ -9,8 +9,16 @@ import torch
 from hypothesis import given
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import box_iou
 
-from mrcnn_steps.anchors import AnchorLocation, Anchors, Grid, cell_anchors, pyramid
+from mrcnn_steps.anchors import (
+    AnchorLocation,
+    Anchors,
+    Grid,
+    best_anchors,
+    cell_anchors,
+    pyramid,
+)
 
 STRIDES = (4, 8, 16, 32, 64)
 SCALES = (32, 64, 128, 256, 512)
@@ -242,3 +250,35 @@ def test_five_levels_are_called_as_in_the_fpn_paper():
     assert pyramid(256).level_names == ("P2", "P3", "P4", "P5", "P6")
     two = Anchors(torch.zeros(6, 4), (Grid(1, 1, 3, (8, 8)), Grid(1, 1, 3, (16, 16))))
     assert two.level_names == ("level 0", "level 1")
+
+
+def test_best_anchors_of_boxes_anywhere(random_boxes):
+    anchors = pyramid((600, 800), anchor_stride=2)
+    boxes = torch.cat((random_boxes(200, sides=(3, 590)), random_boxes(20, sides=(3, 90)) + 900))
+    iou, index = best_anchors(anchors, boxes)
+    every = box_iou(boxes, anchors.boxes)
+    torch.testing.assert_close(iou, every.amax(dim=1), rtol=1e-6, atol=1e-7)
+    assert torch.equal(every.gather(1, index[:, None])[:, 0], iou)
+
+
+def test_best_anchors_of_torchvisions_rounded_grid(random_boxes):
+    generator = AnchorGenerator(((32,), (64,), (128,)), ((0.5, 1.0, 2.0),) * 3)
+    maps = [torch.zeros(1, 1, rows, columns) for rows, columns in ((75, 100), (37, 50), (18, 25))]
+    image = torch.zeros(1, 3, 600, 800)
+    grids = tuple(
+        Grid(m.shape[2], m.shape[3], 3, (600 // m.shape[2], 800 // m.shape[3])) for m in maps
+    )
+    [boxes] = generator(ImageList(image, [(600, 800)]), maps)
+    objects = random_boxes(200)
+    iou, _ = best_anchors(Anchors(boxes, grids), objects)
+    torch.testing.assert_close(iou, box_iou(objects, boxes).amax(dim=1), rtol=1e-6, atol=1e-7)
+
+
+def test_no_boxes_have_no_best_anchors():
+    iou, row = best_anchors(pyramid(64), torch.zeros((0, 4)))
+    assert iou.shape == row.shape == (0,)
+
+
+def test_a_box_that_no_anchor_touches_has_an_iou_of_0():
+    iou, _ = best_anchors(pyramid(64), torch.tensor([[9000.0, 9000.0, 9010.0, 9010.0]]))
+    assert iou.tolist() == [0.0]

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 
+from mrcnn_steps.class_names import short as short
 from mrcnn_steps.palette import BLUE, DASHED, DOTTED, GREY, INK, PAPER, SKY, SOFT, SOLID
 
 # Lengths of stroke and gap in line widths.
@@ -30,9 +31,6 @@ MARGIN = 14
 MAX_HEIGHT = 740
 GAP = 14
 LINE, LEGEND_LINE = 18, 24
-
-# A name from a file may be as long as it likes; a label may not.
-LONGEST_NAME = 28
 
 
 class Swatch(NamedTuple):
@@ -60,12 +58,6 @@ class Picture(Figure):
         file = io.BytesIO()
         self.savefig(file, format="png")
         return file.getvalue()
-
-
-def short(name: str) -> str:
-    """Make a name from a file fit on one line."""
-    line = " ".join(name.split())
-    return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
 
 
 def plural(count: int, noun: str) -> str:

@@ -3,12 +3,10 @@
 import pytest
 import torch
 import traitlets as t
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
-from mrcnn_steps.anchors import AnchorLocation, Anchors, Grid, pyramid
-from mrcnn_widgets.anchors import ALL_LEVELS, NO_OBJECT, AnchorExplorer, best_anchors
+from mrcnn_steps.anchors import AnchorLocation, pyramid
+from mrcnn_widgets.anchors import ALL_LEVELS, NO_OBJECT, AnchorExplorer
 
 
 @pytest.fixture
@@ -120,37 +118,15 @@ def test_the_trail_stays_on_its_level(explorer):
 def test_the_best_anchor_is_the_best_of_all(explorer, stride):
     explorer.anchor_stride = stride
     every = box_iou(explorer.scene.boxes, explorer.anchors.boxes)
-    torch.testing.assert_close(explorer.best_iou, every.amax(dim=1), rtol=0, atol=0)
-    at_best = every.gather(1, explorer.best_index[:, None])[:, 0]
-    assert torch.equal(at_best, explorer.best_iou)
-
-
-def test_best_anchors_of_boxes_anywhere(random_boxes):
-    anchors = pyramid((600, 800), anchor_stride=2)
-    boxes = torch.cat((random_boxes(200, sides=(3, 590)), random_boxes(20, sides=(3, 90)) + 900))
-    iou, index = best_anchors(anchors, boxes)
-    every = box_iou(boxes, anchors.boxes)
-    torch.testing.assert_close(iou, every.amax(dim=1), rtol=1e-6, atol=1e-7)
-    assert torch.equal(every.gather(1, index[:, None])[:, 0], iou)
-
-
-def test_best_anchors_of_torchvisions_rounded_grid(random_boxes):
-    generator = AnchorGenerator(((32,), (64,), (128,)), ((0.5, 1.0, 2.0),) * 3)
-    maps = [torch.zeros(1, 1, rows, columns) for rows, columns in ((75, 100), (37, 50), (18, 25))]
-    image = torch.zeros(1, 3, 600, 800)
-    grids = tuple(
-        Grid(m.shape[2], m.shape[3], 3, (600 // m.shape[2], 800 // m.shape[3])) for m in maps
-    )
-    [boxes] = generator(ImageList(image, [(600, 800)]), maps)
-    objects = random_boxes(200)
-    iou, _ = best_anchors(Anchors(boxes, grids), objects)
-    torch.testing.assert_close(iou, box_iou(objects, boxes).amax(dim=1), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(explorer.best.iou, every.amax(dim=1), rtol=0, atol=0)
+    at_best = every.gather(1, explorer.best.row[:, None])[:, 0]
+    assert torch.equal(at_best, explorer.best.iou)
 
 
 def test_coverage_has_a_threshold(explorer):
     for threshold in (0.0, 0.5, 0.7, 1.0):
         explorer.coverage_iou = threshold
-        assert torch.equal(explorer.covered, explorer.best_iou >= threshold)
+        assert torch.equal(explorer.covered, explorer.best.iou >= threshold)
         groups = explorer.canvas["objects"].group_index
         assert (groups == (~explorer.covered).numpy()).all()
     assert explorer._coverage.rows[0][0] == "0 of 19 covered"
@@ -160,15 +136,40 @@ def test_the_best_anchor_of_the_chosen_object_is_drawn(explorer):
     assert explorer.object == NO_OBJECT
     assert len(explorer.canvas["best anchor"]) == 0
     explorer.object = 16
-    best = explorer.anchors.boxes[explorer.best_index[16]].tolist()
+    best = explorer.anchors.boxes[explorer.best.row[16]].tolist()
     assert explorer.canvas["best anchor"].boxes.tolist() == [best]
 
 
-def test_the_fields_of_numbers_say_what_they_refuse(explorer):
-    field = next(w for w in explorer.children[0].children if w.description == "ratios")
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("ratios", "1, two", "ratios: expected numbers such as 0.5, 1, 2, found 'two'"),
+        ("scales", "32 64", "scales: expected 5, one a level, found 2"),
+        ("scales", "1e9", "scales: expected 1 to 5 numbers above 0 and below 10,000, found "),
+        ("ratios", "", "ratios: expected 1 to 9 numbers above 0 and below 100, found "),
+        ("ratios", "nan", "ratios: expected 1 to 9 numbers above 0 and below 100, found "),
+    ],
+)
+def test_the_fields_of_numbers_say_what_they_refuse(explorer, name, text, message):
+    before = getattr(explorer, name)
+    field, _ = explorer._registered[name]
+    field.value = text
+    assert explorer._message.value.startswith(message)
+    assert getattr(explorer, name) == before
+
+
+@pytest.mark.parametrize("text", ["1, 3", "1 3", " 1,3 "])
+def test_numbers_are_separated_by_commas_or_blanks(explorer, text):
+    field, _ = explorer._registered["ratios"]
     field.value = "1, two"
-    assert "two" in explorer._message.value
-    assert explorer.ratios == (0.5, 1.0, 2.0)
-    field.value = "1, 3"
+    field.value = text
     assert explorer._message.value == ""
     assert explorer.ratios == (1.0, 3.0)
+
+
+def test_reset_lays_the_usual_anchors_again(explorer):
+    explorer.ratios, explorer.anchor_stride, explorer.coverage_iou = (1,), 4, 0.7
+    assert set(explorer.changed) == {"ratios", "anchor_stride", "coverage_iou"}
+    explorer.reset()
+    assert len(explorer.anchors) == 65_472
+    assert explorer.changed == []

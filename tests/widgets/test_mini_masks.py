@@ -20,16 +20,17 @@ def test_the_numbers_are_those_of_the_whole_mask(explorer, tiny_trace, row, size
     box = boxes_from_masks(mask)
     mini = shrink(mask, box, (size, size))
     expanded = expand(mini, box, mask.shape[1:])
-    assert torch.equal(explorer.box, box[0])
+    assert torch.equal(explorer.found.box, box[0])
     assert torch.equal(explorer.mini.mini_masks, mini)
     x1, y1, x2, y2 = box[0].int().tolist()
     inside = (slice(None), slice(y1, y2), slice(x1, x2))
     assert torch.equal(explorer.mini.expanded, expanded[inside])
-    assert int(explorer.lost.sum()) == int((mask & ~expanded).sum())
-    assert int(explorer.gained.sum()) == int((expanded & ~mask).sum())
+    told = dict(explorer._numbers.rows)
+    assert told["pixels lost"] == f"{int((mask & ~expanded).sum()):,}"
+    assert told["pixels gained"] == f"{int((expanded & ~mask).sum()):,}"
     iou = (mask & expanded).sum() / (mask | expanded).sum()
     assert float(explorer.mini.iou) == pytest.approx(float(iou), abs=1e-7)
-    assert explorer.full_bytes == mask.numel()
+    assert explorer.found.full_bytes == mask.numel()
     assert explorer.mini.mini_mask_bytes == size * size
 
 
@@ -44,9 +45,10 @@ def test_the_layers_lie_on_the_box(explorer):
     explorer.object = 9
     for name, rows in {"original": 1, "expanded": 1, "difference": 2}.items():
         layer = explorer.canvas[name]
-        assert layer.boxes.tolist() == [explorer.box.tolist()] * rows
-    assert (explorer.canvas["original"].masks[0] == explorer._mask.numpy()).all()
-    assert (explorer.canvas["difference"].masks[0] == explorer.lost.numpy()).all()
+        assert layer.boxes.tolist() == [explorer.found.box.tolist()] * rows
+    assert (explorer.canvas["original"].masks[0] == explorer.found.mask.numpy()).all()
+    lost = explorer.found.mask & ~explorer.mini.expanded[0]
+    assert (explorer.canvas["difference"].masks[0] == lost.numpy()).all()
 
 
 def test_another_size_leaves_the_original_alone(explorer):
@@ -61,7 +63,7 @@ def test_another_size_leaves_the_original_alone(explorer):
 def test_the_view_follows_the_object(explorer):
     explorer.object = 0
     x1, y1, x2, y2 = explorer.canvas.view
-    left, top, right, bottom = explorer.box.tolist()
+    left, top, right, bottom = explorer.found.box.tolist()
     assert x1 < left < right < x2
     assert y1 < top < bottom < y2
 

@@ -9,12 +9,12 @@ import traitlets as t
 from torchvision.ops import box_iou
 
 from mrcnn_steps.proposals import Proposals, propose
-from mrcnn_widgets.proposals import FATES, STEPS, ProposalExplorer, fates
+from mrcnn_widgets.proposals import STEPS, WHOLE_PHOTO, ProposalExplorer
 
 
 @pytest.fixture
 def explorer(tiny_trace):
-    return ProposalExplorer(tiny_trace)
+    return ProposalExplorer(tiny_trace, object=WHOLE_PHOTO, limit=100)
 
 
 def same(ours: Proposals, theirs: Proposals) -> None:
@@ -24,7 +24,15 @@ def same(ours: Proposals, theirs: Proposals) -> None:
         assert equal, field.name
 
 
-def test_at_first_everything_is_as_in_the_trace(explorer, tiny_trace):
+def suppressed(explorer) -> np.ndarray:
+    """The rows of the layer that NMS turned away."""
+    layer = explorer.canvas["candidates"]
+    names = np.array([group.name for group in layer.groups])
+    return np.flatnonzero(names[layer.group_index] == "suppressed")
+
+
+def test_at_first_everything_is_as_in_the_trace(tiny_trace):
+    explorer = ProposalExplorer(tiny_trace)
     same(explorer.proposals, tiny_trace.proposals)
     assert explorer.settings == {
         "step": "final",
@@ -32,7 +40,8 @@ def test_at_first_everything_is_as_in_the_trace(explorer, tiny_trace):
         "nms_threshold": 0.7,
         "min_size": 0.001,
         "post_nms_top_n": 1000,
-        "limit": 100,
+        "limit": 20,
+        "object": 18,
     }
 
 
@@ -108,6 +117,7 @@ def test_counts_of_every_step(explorer):
         "final": len(p.rows),
     }
     told = {row[0]: row[1] for row in explorer._steps.rows[1:]}
+    assert told.pop("drawn here") == "100"
     assert told == {name: f"{count:,}" for name, count in explorer.counts.items()}
 
 
@@ -123,24 +133,6 @@ def test_reached_objects_of_every_step(explorer, tiny_trace):
     for step in STEPS:
         best = box_iou(objects, boxes[step]).amax(dim=1)
         assert explorer.reached[step] == int((best >= 0.5).sum()), step
-
-
-def test_the_fate_of_every_candidate(explorer):
-    explorer.min_size = 16.0
-    p = explorer.proposals
-    named = np.array(FATES)[fates(p)]
-    large, final, kept = (set(r.tolist()) for r in (p.large_rows, p.rows, p.nms_rows))
-    for row, name in enumerate(named):
-        expected = (
-            "too small"
-            if row not in large
-            else "proposal"
-            if row in final
-            else "surplus"
-            if row in kept
-            else "suppressed"
-        )
-        assert name == expected
 
 
 def test_each_step_draws_its_boxes_best_first(explorer):
@@ -169,7 +161,7 @@ def test_groups_tell_what_is_known_at_the_step(explorer):
         "refined": {"candidate"},
         "clipped": {"candidate", "too small"},
         "NMS": {"candidate", "suppressed"},
-        "final": {"proposal", "surplus"},
+        "final": {"proposal", "over the limit"},
     }
     for step in STEPS:
         explorer.step = step
@@ -191,8 +183,8 @@ def test_arrows_go_from_the_anchor_to_the_refined_box(explorer):
 
 def test_hovering_a_suppressed_box_shows_what_was_kept_instead(explorer):
     explorer.step = "NMS"
-    layer, p = explorer.canvas["candidates"], explorer.proposals
-    row = int(np.flatnonzero(layer.group_index == FATES.index("suppressed"))[0])
+    p = explorer.proposals
+    row = int(suppressed(explorer)[0])
     explorer.canvas.hovered = ("candidates", row)
     candidate = int(explorer.drawn[row])
     by = p.suppressor(candidate)
@@ -223,8 +215,7 @@ def test_a_picked_box_is_followed_through_the_steps(explorer):
 
 def test_what_the_browser_is_told_is_what_is_drawn(explorer):
     explorer.step = "NMS"
-    layer = explorer.canvas["candidates"]
-    row = int(np.flatnonzero(layer.group_index == FATES.index("suppressed"))[-1])
+    row = int(suppressed(explorer)[-1])
     explorer.canvas.hovered = explorer.canvas.selected = ("candidates", row)
     explorer.limit = row  # neither the hovered row nor the selected one is drawn any more
     told = [(about["name"], about["rows"]) for about in explorer.canvas._scene["layers"]]
@@ -239,6 +230,47 @@ def test_only_what_depends_on_the_setting_is_computed(explorer):
     explorer.post_nms_top_n = 30
     assert explorer.proposals.nms_rows is before.nms_rows
     same(explorer.proposals, replace(before, rows=before.nms_rows[:30], post_nms_top_n=30))
+
+
+def test_at_first_the_best_few_around_the_largest_object_are_drawn(tiny_trace):
+    explorer, objects = ProposalExplorer(tiny_trace), tiny_trace.ground_truth.boxes
+    areas = (objects[:, 2] - objects[:, 0]) * (objects[:, 3] - objects[:, 1])
+    assert explorer.object == int(areas.argmax())
+    box = objects[explorer.object]
+    iou = box_iou(tiny_trace.proposals.clipped, box[None])[:, 0]
+    expected = [row for row in tiny_trace.proposals.nms_rows.tolist() if iou[row] >= 0.3][:20]
+    assert explorer.drawn.tolist() == expected
+    assert explorer.canvas["around"].boxes.tolist() == [box.tolist()]
+    x1, y1, x2, y2 = explorer.canvas.view
+    assert x1 < box[0] < box[2] <= x2
+    assert y1 < box[1] < box[3] <= y2
+
+
+def test_the_moves_around_an_object_start_at_the_anchors_of_the_same_boxes(tiny_trace):
+    explorer = ProposalExplorer(tiny_trace, step="score")
+    before = explorer.canvas["candidates"]
+    explorer.step = "refined"
+    moves = explorer.canvas["moves"]
+    assert 0 < len(before) <= 20
+    np.testing.assert_array_equal(moves.start, before.boxes)
+    box = tiny_trace.ground_truth.boxes[explorer.object]
+    assert (box_iou(torch.from_numpy(moves.end), box[None]) > 0.25).all()
+
+
+def test_one_click_shows_all(tiny_trace):
+    explorer = ProposalExplorer(tiny_trace)
+    explorer._all.click()
+    assert explorer.drawn.tolist() == tiny_trace.proposals.nms_rows[:2000].tolist()
+    assert explorer.canvas.view is None
+    assert len(explorer.canvas["around"]) == 0
+
+
+def test_a_picked_object_is_turned_to(tiny_trace):
+    explorer = ProposalExplorer(tiny_trace)
+    explorer.canvas.selected = ("objects", 3)
+    assert explorer.object == 3
+    assert explorer.subject(("objects", 3)) == ("object", 3)
+    assert explorer.subject(("candidates", 3)) is None
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,6 @@ def test_hovering_tells_the_iou_with_each_object(explorer):
     row = int(explorer.targets.positive_index[0])
     explorer.canvas.hovered = ("anchors", row)
     expected = box_iou(explorer.anchors.boxes[row : row + 1], explorer.scene.boxes)[0]
-    assert torch.equal(explorer.iou(row), expected)
     told = dict(explorer._one.rows)
     assert told["anchor"] == f"{row:,}"
     best = int(expected.argmax())

@@ -2,64 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import ipywidgets as ipw
 import numpy as np
-import torch
 import traitlets as t
-from torchvision.ops import box_iou
 
+from mrcnn_steps.debug.lineage import Lineage
 from mrcnn_steps.nms import Overlaps
-from mrcnn_steps.palette import GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from mrcnn_steps.proposals import Proposals, propose
 from mrcnn_steps.settings import proposal_settings
 from mrcnn_steps.tracing import Trace
-from mrcnn_widgets.explorer import Explorer, title
+from mrcnn_widgets.explorer import Explorer, object_options, title
 from mrcnn_widgets.readout import Readout
-from mrcnn_widgets.scene import Source, as_trace
-from mrcnn_widgets.viewer.canvas import ArrowLayer, BoxLayer, Canvas, Category, Group, as_numpy
-from mrcnn_widgets.views.objects import as_boxes, objects_layer
+from mrcnn_widgets.scene import Source, as_trace, scene
+from mrcnn_widgets.traits import Real, Whole
+from mrcnn_widgets.viewer.canvas import Canvas
+from mrcnn_widgets.views import proposals as view
+from mrcnn_widgets.views.objects import around
 
-STEPS = ("score", "refined", "clipped", "NMS", "final")
-TOOLTIPS = (
-    "The anchors of highest objectness.",
-    "Each anchor moved by its predicted delta.",
-    "Cut to the image; boxes that are too small leave.",
-    "Of boxes that overlap, the best one stays.",
-    "The best of what is left: the proposals.",
-)
-# What becomes of a candidate, in the order in which it can leave.
-FATES = ("too small", "low score", "suppressed", "surplus", "proposal")
-TOO_SMALL, LOW_SCORE, SUPPRESSED, SURPLUS, PROPOSAL = range(5)
-CANDIDATE = len(FATES)
-BEFORE = Group("before this step", GREY, "dotted")
-MOVES = Group("moves", ORANGE)
-# The last fate that is known at each step.
-KNOWN = {"score": -1, "refined": -1, "clipped": LOW_SCORE, "NMS": SUPPRESSED, "final": PROPOSAL}
-GROUPS = (
-    Group("too small", GREY, "dotted"),
-    Group("low score", GREY, "dashed"),
-    Group("suppressed", VERMILLION, "dashed"),
-    Group("surplus", ORANGE, "dotted"),
-    Group("proposal", GREEN, "solid"),
-    Group("candidate", SKY, "solid"),
-)
-# An object counts as reached by a box of this IoU: the box head is trained on such a box.
-REACHED = 0.5
-
-
-def fates(proposals: Proposals) -> np.ndarray:
-    """What became of each candidate: int [K], positions in `FATES`."""
-    fate = torch.full_like(proposals.top_index, TOO_SMALL)
-    fate[proposals.large_rows] = LOW_SCORE
-    fate[proposals.scored_rows] = SUPPRESSED
-    fate[proposals.nms_rows] = SURPLUS
-    fate[proposals.rows] = PROPOSAL
-    return fate.cpu().numpy()
+STEPS = tuple(view.VIEWS)
+WHOLE_PHOTO = -1
+# Boxes that one can still tell apart, and as many as a photo bears.
+FEW, MANY = 20, 2000
 
 
 class ProposalExplorer(Explorer):
@@ -67,7 +32,8 @@ class ProposalExplorer(Explorer):
 
     Args:
         source: a trace; or a sample or a bundled photo's name, which the bundled model then sees.
-        **settings: initial values of the traits below; the model's own without.
+        **settings: initial values of the traits below; the model's own without, and the best few
+            boxes around the largest object.
 
     Attributes:
         trace: the trace whose objectness and deltas are used.
@@ -80,21 +46,24 @@ class ProposalExplorer(Explorer):
 
     stage = "proposals"
     step = t.Enum(STEPS, "final", help="The step whose boxes are drawn.")
-    pre_nms_top_n = t.Int(
+    object = Whole(
+        WHOLE_PHOTO, min=WHOLE_PHOTO, help="Boxes around this object are drawn; -1 for all."
+    )
+    limit = Whole(FEW, min=1, max=MANY, help="Boxes to draw: the best of the step.")
+    pre_nms_top_n = Whole(
         min=1,
         help="Candidates that enter: the anchors of highest objectness (of each level, or all).",
     )
-    nms_threshold = t.Float(
+    nms_threshold = Real(
         min=0.0, max=1.0, help="A box goes if its IoU with a better one exceeds this."
     )
-    min_size = t.Float(
+    min_size = Real(
         min=0.0, max=256.0, help="A clipped box goes if a side is shorter than this many pixels."
     )
-    post_nms_top_n = t.Int(min=1, help="Proposals that may remain, over all levels.")
-    limit = t.Int(100, min=1, max=2000, help="Boxes to draw: the best of the step.")
+    post_nms_top_n = Whole(min=1, help="Proposals that may remain, over all levels.")
 
     def __init__(self, source: Source, **settings: Any) -> None:
-        self.trace = as_trace(source)
+        self._look_at(as_trace(source))
         own = proposal_settings(self.trace.model, self.trace.anchors)
         self._fixed = {name: own.pop(name) for name in ("level_sizes", "score_threshold")}
         largest = max(self._fixed["level_sizes"] or [len(self.trace.anchors)])
@@ -103,38 +72,48 @@ class ProposalExplorer(Explorer):
             "post_nms_top_n": max(own["post_nms_top_n"], 2000),
         }
         photo = self.trace.letterbox.image
-        super().__init__(Canvas(photo, title=title("Proposals", photo)), own=own, **settings)
-        self._steps = Readout("Left after each step", lines=7)
+        canvas = Canvas(photo, title=title("Proposals", photo))
+        super().__init__(canvas, own=own, **{"object": self._largest(), **settings})
         self.proposals: Proposals
         self._overlaps: Overlaps | None = None
         self._followed = -1
         self._shown_suppressor: int | None = None
+        self._steps = Readout("Left after each step", lines=8)
         self._one = Readout("Box under the pointer", lines=9)
         self.arrange(self._controls(), [self._steps, self._one])
-        truth = self.trace.ground_truth
-        self._objects = self.trace.objectness.new_zeros((0, 4)) if truth is None else truth.boxes
-        labels = [] if truth is None else truth.labels.tolist()
-        names = [self.trace.class_names[label] for label in labels]
-        self.draw(objects_layer(self._objects, names, visible=False))
         self.observe(self._propose, ["pre_nms_top_n", "nms_threshold", "min_size"])
-        self.observe(self._cut, ["post_nms_top_n"])
+        self.observe(self._limit, ["post_nms_top_n"])
         self.observe(self._draw, ["step", "limit"])
+        self.observe(self._turn, ["object"])
         self.canvas.observe(self._inspect, ["hovered"])
         self.canvas.observe(self._follow, ["selected"])
         self._propose()
+        self._turn()
 
     def _controls(self) -> list[ipw.Widget]:
         per_level = self._fixed["level_sizes"] is not None
+        self._objects = self.control(
+            "object", "boxes around", ipw.Dropdown, options=self._options(), width="230px"
+        )
+        self._all = ipw.Button(
+            description="Show all",
+            tooltip="The boxes of the whole photo, as many as can be drawn.",
+            layout=ipw.Layout(width="90px", flex="0 0 auto"),
+        )
+        self._all.on_click(lambda _: self.show_all())
         return [
             self.control(
                 "step",
                 "",
                 ipw.ToggleButtons,
                 options=STEPS,
-                tooltips=TOOLTIPS,
+                tooltips=[each.tooltip for each in view.VIEWS.values()],
                 width="100%",
                 style={"button_width": "100px"},
             ),
+            self._objects,
+            self._all,
+            self.control("limit", "draw at most"),
             self.control(
                 "pre_nms_top_n",
                 "top k of each level" if per_level else "top k",
@@ -143,34 +122,84 @@ class ProposalExplorer(Explorer):
             self.control("nms_threshold", "NMS threshold"),
             self.control("min_size", "minimum size", step=1.0, readout_format=".0f"),
             self.control("post_nms_top_n", "post-NMS count", max=self._most["post_nms_top_n"]),
-            self.control("limit", "draw at most"),
         ]
+
+    def _options(self) -> list[tuple[str, int]]:
+        return [("the whole photo", WHOLE_PHOTO), *object_options(self.scene.names)]
 
     @t.validate("pre_nms_top_n", "post_nms_top_n")
     def _check_most(self, proposal: Any) -> int:
         most = self._most[proposal.trait.name]
         if proposal.value > most:
             raise t.TraitError(
-                f"{proposal.trait.name}: expected at most {most}, found {proposal.value}"
+                f"{proposal.trait.name}: expected at most {most:,}, found {proposal.value:,}"
             )
         return proposal.value
+
+    @t.validate("object")
+    def _check_object(self, proposal: Any) -> int:
+        count = len(self.scene.names)
+        if proposal.value >= count:
+            raise t.TraitError(f"object: expected less than {count}, found {proposal.value}")
+        return proposal.value
+
+    # -- What the others ask -------------------------------------------------------------------
+
+    def show(self, trace: Trace) -> None:
+        """Show another trace, with the settings as they are, around its largest object."""
+        before = self.scene
+        self._look_at(trace)
+        same = before.names == self.scene.names
+        with self.canvas.hold_sync():
+            self.draw(photo=trace.letterbox.image)
+            row = self.object if same else self._largest()
+            self._objects.options = self._options()
+            self.object = row
+            self._propose()
+            self._turn()
+
+    def onward(self, trace: Trace) -> Trace:
+        """Give the trace these proposals, and let the heads answer them."""
+        return trace.with_proposals(self.proposals) if self.changed else trace
+
+    def focus(self, lineage: Lineage | None) -> None:
+        """Mark the followed object, its anchor and its proposal, and draw the boxes around it."""
+        super().focus(lineage)
+        if lineage is not None:
+            self._followed = -1 if lineage.anchor is None else lineage.anchor
+            if lineage.object is not None:
+                self.object = lineage.object
+            self._draw()
+
+    def show_all(self) -> None:
+        """Draw the boxes of the whole photo, as many as can be drawn."""
+        self.limit, self.object = MANY, WHOLE_PHOTO
 
     @property
     def picked(self) -> int | None:
         """The candidate that the user picked, or None."""
         return self._candidate(self.canvas.selected)
 
-    def _candidate(self, pick: tuple[str, int] | None) -> int | None:
-        return None if pick is None or pick[0] != "candidates" else int(self.drawn[pick[1]])
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many boxes are left after each step."""
+        return view.counts(self.proposals, len(self.trace.anchors))
 
-    def onward(self, trace: Trace) -> Trace:
-        """Give the trace these proposals, and let the heads answer them."""
-        return trace.with_proposals(self.proposals) if self.changed else trace
+    # -- Computing -----------------------------------------------------------------------------
+
+    def _look_at(self, trace: Trace) -> None:
+        self.trace, self.scene = trace, scene(trace)
+        self._overlaps = None
+
+    def _largest(self) -> int:
+        """The object that covers most of the photo; the whole photo without objects."""
+        x1, y1, x2, y2 = self.scene.boxes.unbind(dim=1)
+        area = (x2 - x1) * (y2 - y1)
+        return int(area.argmax()) if len(area) else WHOLE_PHOTO
 
     def _propose(self, change: Any = None) -> None:
         trace, per_level = self.trace, self._fixed["level_sizes"] is not None
-        other_candidates = change is None or change["name"] == "pre_nms_top_n"
-        if other_candidates:
+        if change is None or change["name"] == "pre_nms_top_n":
             self._overlaps = None
         elif self._overlaps is None and not per_level:  # NMS of one level at a time is quick
             self._overlaps = Overlaps(self.proposals.clipped, self.proposals.top_scores)
@@ -186,101 +215,52 @@ class ProposalExplorer(Explorer):
             overlaps=self._overlaps,
             **self._fixed,
         )
-        if other_candidates:
-            self._overlap_objects()
         self._count()
 
-    def _cut(self, change: Any) -> None:
+    def _limit(self, change: Any) -> None:
         """Another number of proposals needs no other NMS."""
-        most = self.post_nms_top_n
-        rows = self.proposals.nms_rows[:most]
-        self.proposals = replace(self.proposals, rows=rows, post_nms_top_n=most)
+        self.proposals = self.proposals.limited(self.post_nms_top_n)
         self._count()
-
-    def _overlap_objects(self) -> None:
-        """What depends on the top k alone: order, levels, and IoU with all objects."""
-        p = self.proposals
-        self._by_score = as_numpy(p.top_scores.argsort(descending=True, stable=True))
-        self._levels = as_numpy(self.trace.anchors.levels(p.top_index))
-        self._iou = [box_iou(self._objects, b) for b in (p.top_anchors, p.refined, p.clipped)]
 
     def _count(self) -> None:
-        p = self.proposals
-        clipped = self._iou[2]
-        every = slice(None)
-        left = {
-            "score": (len(p.top_index), self._iou[0], every),
-            "refined": (len(p.top_index), self._iou[1], every),
-            "clipped": (len(p.scored_rows), clipped, p.scored_rows),
-            "NMS": (len(p.nms_rows), clipped, p.nms_rows),
-            "final": (len(p.rows), clipped, p.rows),
-        }
-        self.counts = {"anchors": len(self.trace.anchors)} | {k: v[0] for k, v in left.items()}
-        self.reached = {
-            step: int((iou[:, rows] >= REACHED).any(dim=1).sum())
-            for step, (_, iou, rows) in left.items()
-        }
-        self._fate = fates(p)
+        self.reached = view.reached(self.proposals, self.scene.boxes)
+        self._draw()
+
+    # -- What is shown -------------------------------------------------------------------------
+
+    def _turn(self, change: Any = None) -> None:
+        """Turns to another object, or back to the whole photo."""
+        row = None if self.object == WHOLE_PHOTO else self.object
+        self.draw(*view.object_layers(self.scene.boxes, self.scene.names, row))
+        height, width = self.scene.photo.shape[1:]
+        part = None if row is None else around(self.scene.boxes[row], (height, width))
+        self.canvas.update(view=part)
         self._draw()
 
     def _draw(self, change: Any = None) -> None:
-        p, step = self.proposals, self.step
-        self.drawn = rows = self._best_of_step()
-        boxes = {"score": p.top_anchors, "refined": p.refined}.get(step, p.clipped)[rows]
-        before = {"refined": p.top_anchors, "clipped": p.refined}.get(step, p.clipped)[rows]
-        moved = as_numpy((boxes != before).any(dim=1)) & (step in ("refined", "clipped"))
-        fate = self._fate[rows]
-        start, end = as_boxes(before)[moved], as_boxes(boxes)[moved]
-        anchors = as_numpy(p.top_index)[rows]
-        candidates = BoxLayer(
-            "candidates",
-            as_boxes(boxes),
-            groups=GROUPS,
-            group_index=np.where(fate <= KNOWN[step], fate, CANDIDATE),
-            fields={
-                "score": p.top_scores[rows],
-                "level": Category(self._levels[rows], self.trace.anchors.level_names),
-                "anchor": anchors,
-            },
-        )
-        anchor = self._followed
-        followed = np.flatnonzero(anchors == anchor)
-        self.draw(
-            BoxLayer("before", start, groups=[BEFORE], width=1, pickable=False),
-            ArrowLayer("moves", start, end, groups=[MOVES], pickable=False),
-            candidates,
-            selected=("candidates", int(followed[0])) if followed.size else None,
-        )
+        p, anchor = self.proposals, self._followed
+        box = None if self.object == WHOLE_PHOTO else self.scene.boxes[self.object]
+        self.drawn = view.chosen(p, self.step, self.limit, box)
+        layers = view.layers(p, self.trace.anchors, self.step, self.drawn)
+        followed = np.flatnonzero(p.top_index.cpu().numpy()[self.drawn] == anchor)
+        self.draw(*layers, selected=("candidates", int(followed[0])) if followed.size else None)
         # A box that is not drawn at this step is picked again where it is.
         self._followed = anchor
-        self._steps.show(*self._table(), marked=1 + STEPS.index(step))
+        header, *rows = view.table(
+            self.counts, self.reached, len(self.scene.names), len(self.drawn)
+        )
+        self._steps.show(rows, header, marked=1 + STEPS.index(self.step))
         self._inspect()
 
-    def _best_of_step(self) -> np.ndarray:
-        """The candidates to draw, best first."""
-        if self.step == "final":
-            return as_numpy(self.proposals.nms_rows[: self.limit])
-        # A box that is too small takes no part in NMS.
-        least = SUPPRESSED if self.step == "NMS" else TOO_SMALL
-        return self._by_score[self._fate[self._by_score] >= least][: self.limit]
-
-    def _table(self) -> tuple[Sequence[Sequence[str]], Sequence[str]]:
-        names = ("anchors", *STEPS)
-        left = [self.counts[name] for name in names]
-        gone = ["", *(f"−{a - b:,}" if a > b else "" for a, b in pairwise(left))]
-        rows = [(name, f"{n:,}", g) for name, n, g in zip(names, left, gone, strict=True)]
-        if not len(self._objects):
-            return rows, ("", "boxes", "gone")
-        reached = ["", *(f"{self.reached[step]} of {len(self._objects)}" for step in STEPS)]
-        return [(*row, r) for row, r in zip(rows, reached, strict=True)], (
-            "",
-            "boxes",
-            "gone",
-            f"objects ≥ {REACHED}",
-        )
+    def _candidate(self, pick: tuple[str, int] | None) -> int | None:
+        return None if pick is None or pick[0] != "candidates" else int(self.drawn[pick[1]])
 
     def _follow(self, change: Any) -> None:
         """Remembers the picked box by its anchor, which no setting changes."""
+        pick = self.canvas.selected
+        if pick is not None and pick[0] == "objects":
+            self.object = pick[1]
+            return
         self._followed = -1 if self.picked is None else int(self.proposals.top_index[self.picked])
         self._inspect()
 
@@ -292,41 +272,7 @@ class ProposalExplorer(Explorer):
         if row is None:
             self._one.show([("hover a box, or click to keep it", "")])
         else:
-            self._one.show(self._describe(row, by))
+            self._one.show(view.facts(self.proposals, self.trace.anchors, row, by))
         if by != self._shown_suppressor:
             self._shown_suppressor = by
-            self.draw(self._suppressor_layer(row, by))
-
-    def _overlap(self, row: int, other: int) -> float:
-        clipped = self.proposals.clipped
-        return float(box_iou(clipped[row : row + 1], clipped[other : other + 1]))
-
-    def _suppressor_layer(self, row: int | None, by: int | None) -> BoxLayer:
-        found = [] if row is None or by is None else [(by, self._overlap(row, by))]
-        return BoxLayer(
-            "suppressor",
-            as_boxes(self.proposals.clipped[[box for box, _ in found]]),
-            groups=[Group("suppressor", PURPLE, "solid")],
-            labels=[f"kept instead · IoU {iou:.2f}" for _, iou in found],
-            width=3,
-            pickable=False,
-        )
-
-    def _describe(self, row: int, by: int | None) -> list[tuple[str, str]]:
-        p, fate = self.proposals, self._fate[row]
-        x1, y1, x2, y2 = p.clipped[row].tolist()
-        place = self.trace.anchors.locate(int(p.top_index[row]))
-        lines = [
-            ("score", f"{p.top_scores[row]:.4f}"),
-            ("anchor", f"{int(p.top_index[row]):,}"),
-            ("level", self.trace.anchors.level_names[place.level]),
-            ("row, column, ratio", f"{place.row}, {place.column}, {place.ratio}"),
-            ("clipped size", f"{x2 - x1:.0f} × {y2 - y1:.0f}"),
-            ("becomes", FATES[fate]),
-        ]
-        if by is not None:
-            lines += [
-                ("kept instead, score", f"{p.top_scores[by]:.4f}"),
-                ("IoU with it", f"{self._overlap(row, by):.3f}"),
-            ]
-        return lines
+            self.draw(view.suppressor_layer(self.proposals, row, by))

@@ -5,41 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import ipywidgets as ipw
-import numpy as np
 import torch
 import traitlets as t
-from torchvision.ops import box_iou
 
 from mrcnn_steps.anchors import pyramid
-from mrcnn_steps.palette import ORANGE, palette
-from mrcnn_steps.rpn_targets import Match, build_matched, compare
-from mrcnn_widgets.explorer import Explorer, object_options, title
+from mrcnn_steps.debug.lineage import Lineage
+from mrcnn_steps.rpn_targets import RPNTargets, build_matched, compare
+from mrcnn_steps.settings import rpn_training_settings
+from mrcnn_steps.tracing import Trace
+from mrcnn_widgets.explorer import Explorer, title
 from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import SIDE, Source, scene
-from mrcnn_widgets.viewer.canvas import (
-    NEGATIVE,
-    NEUTRAL,
-    POSITIVE,
-    ArrowLayer,
-    BoxLayer,
-    Canvas,
-    Category,
-    Group,
-    as_numpy,
-)
-from mrcnn_widgets.views.objects import as_boxes, objects_layer
+from mrcnn_widgets.traits import Real, Whole
+from mrcnn_widgets.viewer.canvas import Canvas
+from mrcnn_widgets.views import rpn_targets as view
+from mrcnn_widgets.views.objects import as_boxes
 
 VIEWS = ("anchors", "refinement")
-# The layers of that view.
-REFINEMENT = ("moves", "before", "after")
 LABELS = ("after sampling", "before sampling")
-# In drawing order: the few positives on top.
-GROUPS = (Group("neutral", NEUTRAL.color, NEUTRAL.dash, visible=False), NEGATIVE, POSITIVE)
-BEFORE = Group("before", POSITIVE.color, "dotted")
-AFTER = Group("after", POSITIVE.color, "solid")
-CROWDS = Group("crowds", ORANGE, "dotted")
-# The group of the labels 0, 1 and -1.
-GROUP_OF = np.array([0, 2, 1])
+TRAINING = ("positive_iou", "negative_iou", "count", "positive_fraction")
 
 
 class RPNTargetExplorer(Explorer):
@@ -53,7 +37,6 @@ class RPNTargetExplorer(Explorer):
     Attributes:
         anchors: the anchors.
         targets: the targets under the current settings, as `rpn_targets.build` returns them.
-        counts: "before sampling" and "after sampling": positive, forced, negative and neutral.
         picked: the anchor that the user picked, or None.
     """
 
@@ -64,36 +47,33 @@ class RPNTargetExplorer(Explorer):
     labels = t.Enum(
         LABELS, "after sampling", help="Labels of all anchors, or of those that are trained on."
     )
-    positive_iou = t.Float(
-        min=0.0, max=1.0, help="From this IoU with an object on, an anchor is positive."
+    positive_iou = Real(
+        0.7, min=0.0, max=1.0, help="From this IoU with an object on, an anchor is positive."
     )
-    negative_iou = t.Float(
-        min=0.0, max=1.0, help="Below this IoU with all objects, an anchor is negative."
+    negative_iou = Real(
+        0.3, min=0.0, max=1.0, help="Below this IoU with all objects, an anchor is negative."
     )
-    count = t.Int(min=0, max=2048, help="How many anchors are trained on.")
-    positive_fraction = t.Float(min=0.0, max=1.0, help="The largest share of positives among them.")
-    seed = t.Int(0, min=0, max=999, help="Seed of the generator that chooses the sample.")
+    count = Whole(256, min=0, max=2048, help="How many anchors are trained on.")
+    positive_fraction = Real(
+        0.5, min=0.0, max=1.0, help="The largest share of positives among them."
+    )
+    seed = Whole(0, min=0, max=999, help="Seed of the generator that chooses the sample.")
 
     def __init__(self, source: Source, **settings: Any) -> None:
-        self.scene = scene(source)
-        self.trace = self.scene.trace
-        self.anchors = self.scene.anchors or pyramid(SIDE, anchor_stride=2)
+        self._look_at(source)
+        self.targets: RPNTargets
+        self.picked: int | None = None
+        self._picked_in = "after"
+        own = {name: self.trait_defaults(name) for name in (*TRAINING, "seed")}
+        if self.trace is not None:
+            own |= rpn_training_settings(self.trace.model)
         photo = self.scene.photo
-        super().__init__(
-            Canvas(photo, title=title("RPN targets", photo)), own=self._own(), **settings
-        )
+        canvas = Canvas(photo, title=title("RPN targets", photo))
+        super().__init__(canvas, own=own, **settings)
         self._numbers = Readout("Anchors", lines=6)
         self._one = Readout("Anchor under the pointer", lines=14)
         self.arrange(self._controls(), [self._numbers, self._one])
-        self._objects = [label for label, _ in object_options(self.scene.names)]
-        self._drawable = as_boxes(self.anchors.boxes)
-        self._overlaps = compare(self.anchors, self.scene.boxes, self.scene.crowd_boxes)
-        self.picked: int | None = None
-        self._picked_in = "after"
-        self.draw(
-            objects_layer(self.scene.boxes, self.scene.names),
-            BoxLayer("crowds", as_boxes(self.scene.crowd_boxes), groups=[CROWDS], pickable=False),
-        )
+        self.draw(*view.scene_layers(self.scene))
         self.observe(self._match, ["positive_iou", "negative_iou"])
         self.observe(self._sample, ["count", "positive_fraction", "seed"])
         self.observe(self._draw_anchors, ["labels"])
@@ -103,21 +83,27 @@ class RPNTargetExplorer(Explorer):
         self._match()
         self._draw_view()
 
-    def _own(self) -> dict[str, Any]:
-        """The settings that a trace's model is trained with; without a trace, Faster R-CNN's."""
-        seed = {"seed": 0}
-        if self.scene.trace is None:
-            usual = {"positive_iou": 0.7, "negative_iou": 0.3}
-            return {**usual, "count": 256, "positive_fraction": 0.5, **seed}
-        rpn = self.scene.trace.model.rpn
-        matcher, sampler = rpn.proposal_matcher, rpn.fg_bg_sampler
-        return {
-            "positive_iou": matcher.high_threshold,
-            "negative_iou": matcher.low_threshold,
-            "count": sampler.batch_size_per_image,
-            "positive_fraction": sampler.positive_fraction,
-            **seed,
-        }
+    def show(self, trace: Trace) -> None:
+        """Show another trace, with the settings as they are."""
+        self._look_at(trace)
+        self.picked = None
+        with self.canvas.hold_sync():
+            self.draw(*view.scene_layers(self.scene), photo=self.scene.photo, selected=None)
+            self._match()
+
+    def focus(self, lineage: Lineage | None) -> None:
+        """Mark the followed object and its anchor, and pick the anchor."""
+        super().focus(lineage)
+        if lineage is not None and lineage.anchor is not None:
+            self.picked = lineage.anchor
+            self.canvas.update(**self._selection())
+
+    def _look_at(self, source: Source) -> None:
+        self.scene = scene(source)
+        self.trace = self.scene.trace
+        self.anchors = self.scene.anchors or pyramid(SIDE, anchor_stride=2)
+        self._drawable = as_boxes(self.anchors.boxes)
+        self._overlaps = compare(self.anchors, self.scene.boxes, self.scene.crowd_boxes)
 
     def _controls(self) -> list[ipw.Widget]:
         return [
@@ -136,6 +122,11 @@ class RPNTargetExplorer(Explorer):
         )
         buttons.tooltips = [f"{label}: {option}" for option in buttons.options]
         return buttons
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Anchors before and after sampling: positive, forced, negative and neutral."""
+        return view.counts(self.targets)
 
     def _match(self, change: Any = None) -> None:
         """Labels every anchor. A threshold that is pushed over the other takes it along."""
@@ -157,62 +148,30 @@ class RPNTargetExplorer(Explorer):
             self.positive_fraction,
             torch.Generator(self._matched.labels.device).manual_seed(self.seed),
         )
-        self.counts = {
-            "before sampling": _counts(self._matched, self._matched.labels),
-            "after sampling": _counts(self._matched, self.targets.labels),
-        }
         before, after = (list(counts.items()) for counts in self.counts.values())
         self._numbers.show(
             [(name, f"{a:,}", f"{b:,}") for (name, a), (_, b) in zip(before, after, strict=True)],
             ("", "all", "sample"),
         )
-        self._draw_refinement()
+        self.draw(
+            *view.refinement_layers(self.anchors, self.targets, self.scene.names),
+            **self._selection(),
+        )
         self._draw_anchors()
 
     def _draw_anchors(self, change: Any = None) -> None:
         sampled = self.labels == "after sampling"
         labels = self.targets.labels if sampled else self._matched.labels
         self.draw(
-            BoxLayer(
-                "anchors",
-                self._drawable,
-                groups=GROUPS,
-                group_index=GROUP_OF[as_numpy(labels)],
-                fields=self._fields(slice(None)),
+            view.anchors_layer(
+                self.anchors, self._drawable, self._matched, labels, self.scene.names
             )
         )
         self._inspect()
 
-    def _fields(self, rows: Any) -> dict[str, Any]:
-        """What the hover card says about some anchors."""
-        index = torch.arange(len(self.anchors), device=self.anchors.boxes.device)[rows]
-        fields: dict[str, Any] = {
-            "level": Category(self.anchors.levels(index), self.anchors.level_names)
-        }
-        if self._objects:
-            fields["best IoU"] = self._matched.iou[rows]
-            fields["object"] = Category(self._matched.gt_index[rows], self._objects)
-        return fields
-
-    def _draw_refinement(self) -> None:
-        """The sampled positives and what their deltas make of them, a color for each object."""
-        rows = self.targets.positive_index
-        before, after = as_boxes(self.anchors.boxes[rows]), as_boxes(self.targets.refined)
-        object_colors = palette(len(self._objects))
-        look: dict[str, Any] = {
-            "colors": [object_colors[row] for row in self._matched.gt_index[rows].tolist()],
-            "fields": {"anchor": rows, **self._fields(rows)},
-        }
-        self.draw(
-            ArrowLayer("moves", before, after, groups=[Group("moves", POSITIVE.color)], **look),
-            BoxLayer("before", before, groups=[BEFORE], **look),
-            BoxLayer("after", after, groups=[AFTER], width=2, **look),
-            **self._selection(),
-        )
-
     def _draw_view(self, change: Any = None) -> None:
         """Shows the layers of the view, and hides those of the other."""
-        mine = {"anchors": ["anchors"], "refinement": [*REFINEMENT]}
+        mine = {"anchors": ["anchors"], "refinement": [*view.REFINEMENT]}
         switched = [name for names in mine.values() for name in names]
         kept = [key for key in self.canvas.hidden if key not in switched]
         hidden = [*kept, *(n for n in switched if n not in mine[self.view])]
@@ -222,7 +181,7 @@ class RPNTargetExplorer(Explorer):
         """Remembers the picked anchor, whose row among the sampled positives may change."""
         selected = self.canvas.selected
         self.picked = self._anchor(selected)
-        if selected is not None and selected[0] in REFINEMENT:
+        if selected is not None and selected[0] in view.REFINEMENT:
             self._picked_in = selected[0]
         self._inspect()
 
@@ -237,44 +196,16 @@ class RPNTargetExplorer(Explorer):
 
     def _anchor(self, pick: tuple[str, int] | None) -> int | None:
         """The anchor behind a row of a layer."""
-        if pick is None or pick[0] not in ("anchors", *REFINEMENT):
+        if pick is None or pick[0] not in ("anchors", *view.REFINEMENT):
             return None
         return pick[1] if pick[0] == "anchors" else int(self.targets.positive_index[pick[1]])
-
-    def iou(self, anchor: int) -> torch.Tensor:
-        """IoU of an anchor with every object, float [G]."""
-        return box_iou(self.anchors.boxes[anchor][None], self.scene.boxes)[0]
 
     def _inspect(self, change: Any = None) -> None:
         row = self._anchor(self.canvas.hovered)
         row = self.picked if row is None else row
-        if row is None:
+        if row is not None:
+            self._one.show(view.facts(self.anchors, self.targets, self.scene, row))
+        elif self.scene.names:
             self._one.show([("hover an anchor, or click to keep it", "")])
-            return
-        names = {1: "positive", -1: "negative", 0: "neutral"}
-        label = names[int(self._matched.labels[row])]
-        forced = ", forced" if bool(self._matched.forced[row]) else ""
-        place = self.anchors.locate(row)
-        iou = self.iou(row)
-        touched = [i for i in iou.argsort(descending=True).tolist() if iou[i] > 0]
-        self._one.show(
-            [
-                ("anchor", f"{row:,}"),
-                ("level", self.anchors.level_names[place.level]),
-                ("before sampling", label + forced),
-                ("after sampling", names[int(self.targets.labels[row])]),
-                ("IoU with", f"{len(touched)} of {len(iou)} objects"),
-                *((f"  {self._objects[i]}", f"{iou[i]:.3f}") for i in touched),
-            ]
-        )
-
-
-def _counts(matched: Match, labels: torch.Tensor) -> dict[str, int]:
-    positive = labels == 1
-    return {
-        "positive": int(positive.sum()),
-        "of these forced": int((positive & matched.forced).sum()),
-        "negative": int((labels == -1).sum()),
-        "neutral": int((labels == 0).sum()),
-        "all": len(labels),
-    }
+        else:
+            self._one.show([(view.NO_OBJECTS, "")])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mrcnn_steps.anchors import Anchors
+from mrcnn_steps.class_names import short
 from mrcnn_steps.data import Letterbox, Sample, letterbox, open_photo
 from mrcnn_steps.ground_truth import participants
 from mrcnn_steps.model import load_model
@@ -53,7 +54,7 @@ class Scene:
     Attributes:
         letterbox: the network's input as a picture.
         boxes: float [G, 4], the annotated objects; neither crowds nor empty masks are among them.
-        names: the class of each object.
+        names: the class of each object, on one line.
         crowd_boxes: float [K, 4], boxes around crowds.
         anchors: the model's own; None without a model.
         trace: what it was taken from, or None.
@@ -92,7 +93,7 @@ def scene(source: Source) -> Scene:
             boxes=nothing if truth is None else truth.boxes,
             names=()
             if truth is None
-            else tuple(source.class_names[label] for label in truth.labels.tolist()),
+            else tuple(short(source.class_names[label]) for label in truth.labels.tolist()),
             crowd_boxes=nothing if truth is None else truth.crowd_boxes,
             anchors=source.anchors,
             trace=source,
@@ -105,7 +106,7 @@ def scene(source: Source) -> Scene:
     return Scene(
         letterbox=box,
         boxes=box.boxes(photo.boxes[rows]),
-        names=tuple(photo.class_names[label] for label in photo.labels[rows].tolist()),
+        names=tuple(short(photo.class_names[label]) for label in photo.labels[rows].tolist()),
         crowd_boxes=box.boxes(photo.boxes[crowds]),
         anchors=None,
         trace=None,

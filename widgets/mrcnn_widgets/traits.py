@@ -5,6 +5,7 @@ import numbers
 import reprlib
 from typing import Any
 
+import numpy as np
 import traitlets as t
 
 
@@ -12,12 +13,16 @@ class Whole(t.Int):
     """A whole number within bounds, of Python, NumPy or torch."""
 
     def validate(self, obj: Any, value: Any) -> int | None:
-        """Check a value; see `_number`."""
+        """Check a value and make it Python's own.
+
+        Raises:
+            TraitError: it is no whole number, or out of bounds.
+        """
         if value is None and self.allow_none:
             return None
-        number = _number(self, value, "a whole number")
-        if number != int(number):
-            raise t.TraitError(_words(self, value, "a whole number"))
+        number = _number(value)
+        if number is None or number != int(number) or not _is_within(number, self.min, self.max):
+            raise _refusal(self, "a whole number", value)
         return int(number)
 
 
@@ -25,34 +30,66 @@ class Real(t.Float):
     """A finite number within bounds, of Python, NumPy or torch."""
 
     def validate(self, obj: Any, value: Any) -> float | None:
-        """Check a value; see `_number`."""
+        """Check a value and make it Python's own.
+
+        Raises:
+            TraitError: it is no finite number, or out of bounds.
+        """
         if value is None and self.allow_none:
             return None
-        return float(_number(self, value, "a number"))
+        number = _number(value)
+        if number is None or not _is_within(number, self.min, self.max):
+            raise _refusal(self, "a number", value)
+        return float(number)
 
 
-def _number(trait: Any, value: Any, kind: str) -> Any:
-    """The value as a Python number.
+class Sizes(t.TraitType[tuple[float, ...], Any]):
+    """A few positive numbers, in a sequence.
 
-    Raises:
-        TraitError: it is none, not finite, or out of the trait's bounds.
+    Args:
+        default_value: the numbers at first.
+        below: what each of them has to stay below.
+        most: how many there may be.
+        **options: as other traits take them.
     """
+
+    def __init__(
+        self, default_value: tuple[float, ...], below: float, most: int, **options: Any
+    ) -> None:
+        self.below, self.most = below, most
+        super().__init__(default_value, **options)
+
+    def validate(self, obj: Any, value: Any) -> tuple[float, ...]:
+        """Check the numbers and make them Python's own.
+
+        Raises:
+            TraitError: they are too many or none, or one is not positive or too large.
+        """
+        found = list(value) if isinstance(value, list | tuple | np.ndarray) else []
+        sizes = [_number(part) for part in found]
+        if not 1 <= len(sizes) <= self.most or not all(
+            size is not None and 0 < size < self.below for size in sizes
+        ):
+            raise t.TraitError(
+                f"{self.name}: expected 1 to {self.most} numbers above 0 and below "
+                f"{self.below:,}, found {reprlib.repr(value)}"
+            )
+        return tuple(float(size) for size in sizes if size is not None)
+
+
+def _number(value: Any) -> float | None:
+    """The value as a finite number of Python's; None if it is none."""
     if getattr(value, "shape", None) == ():
         value = value.item()
-    low, high = trait.min, trait.max
-    fits = (
-        isinstance(value, numbers.Real)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and (low is None or value >= low)
-        and (high is None or value <= high)
-    )
-    if not fits:
-        raise t.TraitError(_words(trait, value, kind))
-    return value
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return value if is_number and math.isfinite(value) else None
 
 
-def _words(trait: Any, value: Any, kind: str) -> str:
+def _is_within(number: float, low: float | None, high: float | None) -> bool:
+    return (low is None or number >= low) and (high is None or number <= high)
+
+
+def _refusal(trait: Any, kind: str, value: Any) -> t.TraitError:
     low, high = trait.min, trait.max
     bounds = {
         (True, True): "",
@@ -60,5 +97,6 @@ def _words(trait: Any, value: Any, kind: str) -> str:
         (True, False): f" of {high} or less",
         (False, False): f" from {low} to {high}",
     }[low is None, high is None]
-    name = trait.name or "value"  # one of several numbers has no name of its own
-    return f"{name}: expected {kind}{bounds}, found {reprlib.repr(value)}"
+    # One of several numbers has no name of its own.
+    name = trait.name or "value"
+    return t.TraitError(f"{name}: expected {kind}{bounds}, found {reprlib.repr(value)}")

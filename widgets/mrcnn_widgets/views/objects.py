@@ -7,12 +7,15 @@ import numpy as np
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from mrcnn_steps.class_names import short
 from mrcnn_steps.palette import OBJECT
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.viewer.layers import BoxLayer, Group
 
 # An untrained network moves anchors by any amount; a picture needs no more pixels than this.
 FAR = 1e6
+# Of the view around an object: a share of its longer side, and the least side in pixels.
+MARGIN, LEAST_SIDE = 0.25, 32
 
 
 def as_boxes(boxes: Float[Tensor, "*N 4"]) -> Float32[np.ndarray, "N 4"]:
@@ -67,5 +70,28 @@ def objects_of(trace: Trace, in_photo: bool = False, **options: Any) -> BoxLayer
     truth = trace.ground_truth
     boxes = trace.anchors.boxes[:0] if truth is None else truth.boxes
     labels = [] if truth is None else truth.labels.tolist()
-    names = [trace.class_names[label] for label in labels]
+    names = [short(trace.class_names[label]) for label in labels]
     return objects_layer(trace.letterbox.undo_boxes(boxes) if in_photo else boxes, names, **options)
+
+
+def around(
+    box: Float[Tensor, "4"], photo_size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """The part of a photo to look at: a box with a margin.
+
+    Args:
+        box: [4] in pixels of the photo.
+        photo_size: `(height, width)`.
+
+    Returns:
+        `(x1, y1, x2, y2)` inside the photo.
+    """
+    x1, y1, x2, y2 = box.tolist()
+    margin = MARGIN * max(x2 - x1, y2 - y1, LEAST_SIDE)
+    height, width = photo_size
+    return (
+        max(x1 - margin, 0),
+        max(y1 - margin, 0),
+        min(x2 + margin, width),
+        min(y2 + margin, height),
+    )
