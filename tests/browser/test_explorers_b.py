@@ -77,7 +77,7 @@ def test_classification(open_notebook):
     stage.click(position=at)
     notebook.wait_python(f"e.proposal != {before}")
     notebook.settle()
-    name = notebook.python("e.bars.rows[0][0]")
+    name = notebook.python("e.bars.rows[0].name")
     page.locator(".widget-html", has_text=name).first.wait_for()
     notebook.screenshot("classification-picked")
     page.get_by_label("refine as").select_option(label="dog")

@@ -3,7 +3,10 @@
 import gc
 import io
 import sys
+import weakref
+from dataclasses import replace
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,7 @@ from mrcnn_steps.debug.lineage import lineage_of_object
 from mrcnn_steps.model.checkpoint import save_weights
 from mrcnn_steps.model.network import tiny
 from mrcnn_widgets import debugger as module
+from mrcnn_widgets import panel
 from mrcnn_widgets.debugger import EXPLORERS, KEYS, PipelineDebugger
 
 
@@ -408,9 +412,65 @@ def test_a_saved_notebook_keeps_a_picture_of_the_stage(debugger):
     assert debugger.to_png() == debugger.explorers["detection"].to_png()
 
 
-def test_closing_frees_every_explorer(tiny_trace):
-    debugger = PipelineDebugger(tiny_trace, stage="masks")
-    explorer = debugger.explorer
+# -- Memory ------------------------------------------------------------------------------------
+
+
+def _used(trace):
+    """A debugger that was in every stage, with a setting changed, and what it holds."""
+    debugger = PipelineDebugger(replace(trace), followed=("object", 3))
+    debugger.stage = "proposals"
+    debugger.explorer.post_nms_top_n = 50
+    for stage in KEYS:
+        debugger.stage = stage
+    held = [debugger._trace, debugger.trace]
+    for explorer in debugger.explorers.values():
+        held += [explorer, explorer.canvas]
+    return debugger, [weakref.ref(one) for one in held]
+
+
+def test_closing_frees_the_traces_and_every_widget_though_the_debugger_is_still_mentioned(
+    tiny_trace,
+):
+    before = set(ipywidgets.widgets.widget._instances)
+    debugger, held = _used(tiny_trace)
     debugger.close()
-    assert explorer.comm is None
-    assert explorer.canvas.comm is None
+    gc.collect()
+    assert set(ipywidgets.widgets.widget._instances) <= before
+    assert [one() for one in held] == [None] * len(held)
+    debugger.close()
+
+
+def test_a_cell_that_is_run_again_frees_what_it_showed_before(tiny_trace, monkeypatch):
+    out, held = [], []
+    for run in range(3):
+        monkeypatch.setattr(panel, "current_run", lambda run=run: ("cell", f"run {run}"))
+        debugger, holds = _used(tiny_trace)
+        debugger._repr_mimebundle_()
+        out.append(debugger)  # as IPython's Out does
+        held.append(holds)
+        gc.collect()
+        assert [any(one() is not None for one in each) for each in held] == [False] * run + [True]
+    out[-1]._repr_mimebundle_()
+    assert out[-1].canvas is not None, "the same one shown again stays"
+    monkeypatch.setattr(panel, "current_run", lambda: ("other cell", "run 9"))
+    another = PipelineDebugger(tiny_trace)
+    another._repr_mimebundle_()
+    assert out[-1].canvas is not None, "another cell closes nothing"
+    out[-1].close()
+    another.close()
+
+
+def test_what_another_cell_shows_too_stays(tiny_trace, monkeypatch):
+    debugger, other = PipelineDebugger(tiny_trace), PipelineDebugger(tiny_trace)
+    for shown, place in (
+        (debugger, ("a", "1")),
+        (debugger, ("b", "2")),
+        (other, ("a", "3")),
+    ):
+        monkeypatch.setattr(panel, "current_run", lambda place=place: place)
+        shown._repr_mimebundle_()
+    assert debugger.canvas is not None
+    monkeypatch.setattr(panel, "current_run", lambda: ("b", "4"))
+    other._repr_mimebundle_()
+    assert not hasattr(debugger, "_explorers")
+    other.close()

@@ -29,11 +29,12 @@ from mrcnn_widgets.detection import DetectionExplorer
 from mrcnn_widgets.explorer import Explorer
 from mrcnn_widgets.masks import MaskExplorer
 from mrcnn_widgets.mini_masks import MiniMaskExplorer
+from mrcnn_widgets.panel import Panel
 from mrcnn_widgets.photos import Photos, photo_of, read_photo
 from mrcnn_widgets.proposals import ProposalExplorer
 from mrcnn_widgets.rpn_targets import RPNTargetExplorer
 from mrcnn_widgets.status import Status
-from mrcnn_widgets.viewer.canvas import Canvas, StaticView
+from mrcnn_widgets.viewer.canvas import Canvas
 
 EXPLORERS: dict[str, Callable[..., Explorer]] = {
     explorer.stage: explorer
@@ -58,7 +59,7 @@ PICK_SOMETHING = "Pick an object or a detection, here or on the photo, to follow
 NOTHING = ()
 
 
-class PipelineDebugger(StaticView, ipw.VBox):
+class PipelineDebugger(Panel):
     """Previous and next through all explorers on one trace.
 
     A changed setting flows on: the next stages are computed again from there, when they are shown.
@@ -152,12 +153,6 @@ class PipelineDebugger(StaticView, ipw.VBox):
     def previous(self) -> None:
         """Show the stage before, if there is one."""
         self.stage = KEYS[max(KEYS.index(self.stage) - 1, 0)]
-
-    def close(self) -> None:
-        """Free the debugger with all its explorers."""
-        for explorer in self._explorers.values():
-            explorer.close()
-        super().close()
 
     # -- Computing ---------------------------------------------------------------------------
 

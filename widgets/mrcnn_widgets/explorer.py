@@ -58,9 +58,10 @@ from torch import Tensor
 from mrcnn_steps.debug.lineage import Lineage
 from mrcnn_steps.palette import PAPER
 from mrcnn_steps.tracing import Trace
+from mrcnn_widgets.panel import Panel
 from mrcnn_widgets.readout import Readout, font
 from mrcnn_widgets.viewer import still
-from mrcnn_widgets.viewer.canvas import Canvas, StaticView
+from mrcnn_widgets.viewer.canvas import Canvas
 from mrcnn_widgets.views import followed
 from mrcnn_widgets.views.objects import object_labels
 
@@ -88,7 +89,7 @@ def check_row(proposal: Any, count: int) -> int | None:
     return row
 
 
-class Explorer(StaticView, ipw.VBox):
+class Explorer(Panel):
     """Controls, a canvas, and numbers beside it; see the module's text.
 
     Args:
@@ -257,12 +258,6 @@ class Explorer(StaticView, ipw.VBox):
         settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
         return f"{type(self).__name__}({settings})"
 
-    def close(self) -> None:
-        """Frees the explorer with everything in it."""
-        for widget in _descendants(self):
-            widget.close()
-        super().close()
-
     def to_png(self) -> bytes:
         """The canvas under its title, with the numbers beside it."""
         return still.png(_page(self.canvas.title, _shown(self.canvas), self._side_pictures()))
@@ -293,14 +288,6 @@ def _look(trait: Any, kind: type[ipw.Widget], options: dict[str, Any]) -> dict[s
     if "width" in options:
         size = {"width": options.pop("width")}
     return {"layout": ipw.Layout(**size), **look, **options}
-
-
-def _descendants(widget: ipw.Widget) -> list[ipw.Widget]:
-    inner: list[ipw.Widget] = []
-    for child in getattr(widget, "children", ()):
-        inner += [*_descendants(child), child]
-    styles = (getattr(widget, name, None) for name in ("layout", "style"))
-    return [*inner, *(style for style in styles if isinstance(style, ipw.Widget))]
 
 
 def _shown(canvas: Canvas, width: int = 560) -> Image.Image:
