@@ -29,6 +29,18 @@ class Text(str):
         return str(self)
 
 
+class Solution(Text):
+    """Our solution, which a notebook keeps folded away until it is opened."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return (
+            "<details><summary>Our solution (open it to compare)</summary>"
+            f'<pre style="margin:.4em 0 0 1.2em">{html.escape(self)}</pre></details>'
+        )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Answer:
     """The tutor's answer to one attempt.

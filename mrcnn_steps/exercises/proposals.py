@@ -2,15 +2,14 @@
 
 import torch
 from torch import tensor
-from torchvision.ops import box_iou, clip_boxes_to_image, remove_small_boxes
-from torchvision.ops import nms as torchvision_nms
+from torchvision.ops import clip_boxes_to_image, remove_small_boxes
 
 from mrcnn_steps import boxes as box_stage
 from mrcnn_steps.data import Sample
 from mrcnn_steps.exercises import pictures
 from mrcnn_steps.exercises.dice import Dice
 from mrcnn_steps.exercises.exercise import Exercise, Mistake
-from mrcnn_steps.exercises.rpn_targets import have_area, iou
+from mrcnn_steps.exercises.rpn_targets import have_area
 
 LESSON = "04_proposals"
 
@@ -44,26 +43,6 @@ def top_k_per_level(objectness, level_sizes, k):
     return torch.cat(best)
 
 
-def nms(boxes, scores, threshold):
-    overlap = iou(boxes, boxes)
-    alive = torch.ones(len(boxes), dtype=torch.bool)
-    kept = []
-    for row in scores.argsort(descending=True).tolist():
-        if alive[row]:
-            kept.append(row)
-            alive &= ~(overlap[row] > threshold)
-    return torch.tensor(kept, dtype=torch.int64)
-
-
-def clear_of(overlap, threshold):
-    """Whether no IoU is so near to the threshold that rounding decides.
-
-    An IoU of exactly one half has no rounding error.
-    """
-    near = (overlap - threshold).abs() < 1e-4
-    return (threshold == 0.5 and not (near & (overlap != 0.5)).any()) or not near.any()
-
-
 def distinct(scores):
     """Whether no two scores are equal."""
     return len(scores.unique()) == len(scores)
@@ -90,25 +69,6 @@ def _clip_wrong(boxes, image_size, low=0.0, less=0):
     height, width = image_size
     high = tensor([width, height, width, height]) - less
     return torch.minimum(boxes.clamp(min=low), high)
-
-
-def _nms_wrong(boxes, scores, threshold, way):
-    overlap = iou(boxes, boxes)
-    order = scores.argsort(descending=way != "ascending")
-    if way == "unsorted":
-        order = torch.arange(len(scores))
-    alive = torch.ones(len(boxes), dtype=torch.bool)
-    rows = []
-    for row in order.tolist():
-        if alive[row] or way == "chain":
-            if alive[row]:
-                rows.append(row)
-            reached = overlap[row] >= threshold if way == "equal" else overlap[row] > threshold
-            alive &= ~reached
-    kept = tensor(rows, dtype=torch.int64)
-    if way == "sorted rows":
-        return scores.argsort(descending=True).argsort()[kept]
-    return kept.sort().values if way == "by row" else kept
 
 
 def _top_k_wrong(objectness, level_sizes, k, way):
@@ -154,19 +114,6 @@ def photo_candidates(sample: Sample, count: int, seed: int = 0):
         dim=1,
     )
     return corners, dice.distinct(count)
-
-
-def _photo_nms(sample: Sample):
-    """The largest set of the photo's candidates without an IoU that rounding decides."""
-    boxes, scores = photo_candidates(sample, 150)
-    overlap = box_iou(boxes, boxes)
-    near = ((overlap - 0.7).abs() < 1e-4).any(dim=1)
-    return boxes[~near], scores[~near], 0.7
-
-
-def nearby_boxes(dice: Dice, rows: int):
-    """Boxes so close together that many overlap."""
-    return dice.boxes(rows, extent=6, smallest=2)
 
 
 EXERCISES = (
@@ -394,75 +341,5 @@ EXERCISES = (
         ),
         random=_random_levels,
         photo=lambda sample: (Dice(0).distinct(16_368), (12_288, 3072, 768, 192, 48), 1000),
-    ),
-    Exercise(
-        lesson=LESSON,
-        task="Non-maximum suppression. boxes: float [N, 4]; scores: float [N], all different; "
-        "threshold: float. Take the best box, drop all whose IoU with it is > threshold, take the "
-        "best of the rest, and so on. Return int [K]: the kept rows by descending score.",
-        solution=nms,
-        uses=(iou,),
-        reference=torchvision_nms,
-        shapes={"boxes": "N 4", "scores": "N"},
-        returns={"kept": "K"},
-        fair=lambda boxes, scores, threshold: (
-            have_area(boxes) and distinct(scores) and clear_of(box_iou(boxes, boxes), threshold)
-        ),
-        why="Greedy and blind to the image: two people who hug are one box too many for it.",
-        hints=(
-            "Go through the boxes by descending score: scores.argsort(descending=True).",
-            "A box that was dropped must not drop others.",
-            "Keep a bool tensor of the boxes that are still alive; after each kept box, switch off "
-            "those that overlap it.",
-        ),
-        mistakes=(
-            Mistake(
-                "you began with the lowest score",
-                "argsort sorts ascending unless told: descending=True.",
-                lambda boxes, scores, threshold: _nms_wrong(boxes, scores, threshold, "ascending"),
-            ),
-            Mistake(
-                "you went through the boxes without sorting them",
-                "The best box must come first, wherever it stands.",
-                lambda boxes, scores, threshold: _nms_wrong(boxes, scores, threshold, "unsorted"),
-            ),
-            Mistake(
-                "dropped boxes went on dropping others",
-                "If A drops B, then B no longer counts, and C that only B overlaps stays.",
-                lambda boxes, scores, threshold: _nms_wrong(boxes, scores, threshold, "chain"),
-            ),
-            Mistake(
-                "an IoU equal to the threshold does not drop a box",
-                "It says >, not ≥.",
-                lambda boxes, scores, threshold: _nms_wrong(boxes, scores, threshold, "equal"),
-            ),
-            Mistake(
-                "your rows count among the sorted boxes",
-                "Map them back: order[kept] are rows of the input.",
-                lambda boxes, scores, threshold: _nms_wrong(
-                    boxes, scores, threshold, "sorted rows"
-                ),
-            ),
-            Mistake(
-                "you returned the rows in ascending order",
-                "The kept ones are right; the best comes first, so that cutting off the end "
-                "keeps the best.",
-                lambda boxes, scores, threshold: _nms_wrong(boxes, scores, threshold, "by row"),
-            ),
-        ),
-        edge_cases=(
-            (tensor([[0.0, 0, 2, 2], [0, 0, 2, 2]]), tensor([0.25, 0.75]), 0.5),
-            (tensor([[0.0, 0, 2, 2], [5, 5, 7, 7]]), tensor([0.25, 0.75]), 0.5),
-            (tensor([[0.0, 0, 2, 1], [0, 0, 1, 1]]), tensor([0.75, 0.25]), 0.5),
-            (
-                tensor([[0.0, 0, 5, 1], [1, 0, 6, 1], [2, 0, 7, 1]]),
-                tensor([0.75, 0.5, 0.25]),
-                0.5,
-            ),
-            (torch.zeros(0, 4), torch.zeros(0), 0.5),
-        ),
-        random=lambda dice, rows: (nearby_boxes(dice, rows), dice.distinct(rows), 0.5),
-        photo=_photo_nms,
-        picture=pictures.kept,
     ),
 )

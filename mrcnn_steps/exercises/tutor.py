@@ -18,18 +18,36 @@ from mrcnn_steps.exercises import (
     detection,
     masks,
     mini_masks,
+    missed,
     proposals,
     rpn_targets,
+    sampling,
+    suppression,
+    suppressors,
+    whole_detection,
 )
-from mrcnn_steps.exercises.answer import Answer, Text
+from mrcnn_steps.exercises.answer import Answer, Solution, Text
 from mrcnn_steps.exercises.attempt import Attempt, attempt, copy
 from mrcnn_steps.exercises.compare import Comparison, Parts, as_parts, compare, same_parts
 from mrcnn_steps.exercises.dice import Dice
 from mrcnn_steps.exercises.exercise import Exercise, Inputs, Mistake
 from mrcnn_steps.exercises.shrinking import shrink
 
-LESSONS = (mini_masks, anchors, rpn_targets, proposals, classification, detection, masks)
-EXERCISES = {exercise.name: exercise for lesson in LESSONS for exercise in lesson.EXERCISES}
+MODULES = (
+    mini_masks,
+    anchors,
+    rpn_targets,
+    sampling,
+    proposals,
+    suppression,
+    classification,
+    detection,
+    whole_detection,
+    masks,
+    missed,
+    suppressors,
+)
+EXERCISES = {exercise.name: exercise for module in MODULES for exercise in module.EXERCISES}
 
 PHOTO = "voc_people"
 RANDOM_CASES = 60
@@ -132,10 +150,10 @@ def solution(exercise: Callable[..., Any] | str) -> Text:
         exercise: the exercise's name, or the learner's function of that name.
 
     Returns:
-        Its source, which runs wherever torch is imported.
+        Its source, which runs wherever torch is imported; a notebook folds it away.
     """
     found = _find(exercise)
-    return Text(found if isinstance(found, str) else found.source)
+    return Text(found) if isinstance(found, str) else Solution(found.source)
 
 
 def check(function: Any, name: str | None = None) -> Answer:

@@ -86,8 +86,21 @@ def test_a_newcomer_goes_through(path, open_lesson):
 
     shown = [i for i, some in outputs.items() if any(WIDGET in o.get("data", {}) for o in some)]
     for exercise in exercises(path.stem)[:1]:
+        check_solutions_are_folded(lesson, cells)
         answer(lesson, exercise.name)
     check_explorer(lesson, lesson.select(shown[-1]))
+
+
+def check_solutions_are_folded(lesson, cells):
+    """Running everything reveals no solution; a click on one opens that one."""
+    shown = [i for i, cell in enumerate(cells) if cell.source.startswith("solution(")]
+    cell = lesson.select(shown[0])
+    source = cell.locator("details pre")
+    source.wait_for(state="attached")
+    assert not source.is_visible()
+    cell.locator("summary").click()
+    source.wait_for(state="visible")
+    assert lesson.page.locator("details[open] pre").count() == 1
 
 
 def check_explorer(lesson, cell):

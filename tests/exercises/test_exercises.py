@@ -20,6 +20,7 @@ LESSONS = {
     "05_classification",
     "06_detection",
     "07_masks",
+    "08_why_missed",
 }
 
 # A check takes less than two seconds; a busy machine may need more.

@@ -1,14 +1,17 @@
 """The lessons as they are committed: outputs that belong to their code, and read well anywhere."""
 
 import base64
+import html
 import io
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
 from PIL import Image
 
+from mrcnn_steps.exercises import exercises
 from tests.lessons.execute import MAX_BYTES, WIDGET, code_hash, lesson_paths, stored_hash
 
 # Headings of every lesson about a stage, in this order; each is the beginning of a heading.
@@ -105,8 +108,6 @@ def test_every_question_has_its_answer_folded_away(notebook):
 
 
 def test_offers_each_of_its_exercises(path, notebook):
-    from mrcnn_steps.exercises import exercises
-
     code = "\n".join(cell.source for cell in code_cells(notebook))
     for exercise in exercises(path.stem):
         assert f"def {exercise.name}(" in code
@@ -114,15 +115,21 @@ def test_offers_each_of_its_exercises(path, notebook):
         assert f'solution("{exercise.name}")' in code
 
 
-def test_solutions_are_folded_away_and_right(path, notebook):
-    from mrcnn_steps.exercises import exercises
+def test_solutions_open_on_demand_only(path, notebook):
+    """Running a lesson shows no solution, in JupyterLab or on a page made by nbconvert."""
+    shown = [cell for cell in code_cells(notebook) if cell.source.startswith("solution(")]
+    assert len(shown) == len(exercises(path.stem))
+    for cell in shown:
+        [output] = cell.outputs
+        assert output.data["text/html"].startswith("<details><summary>")
+    others = [cell for cell in code_cells(notebook) if cell not in shown]
+    assert not [cell.source for cell in others if " is right" in str(cell.outputs)]
 
-    tagged = [cell for cell in code_cells(notebook) if "solutions" in cell.metadata.get("tags", [])]
-    folded = [cell for cell in code_cells(notebook) if cell.source.startswith("solution(")]
-    for cell in (*tagged, *folded):
-        assert cell.metadata.jupyter == {"source_hidden": True, "outputs_hidden": True}
-    if exercises(path.stem):
-        [cell] = tagged
-        assert "\n".join(o.text for o in cell.outputs).count(" is right") == len(
-            exercises(path.stem)
-        )
+
+def test_a_page_made_by_nbconvert_shows_no_solution_either(path, notebook):
+    page, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook)
+    unfolded = re.sub(r"<details>.*?</details>", "", page, flags=re.DOTALL)
+    for exercise in exercises(path.stem):
+        source = html.escape(exercise.source.strip(), quote=False)
+        assert source in page.replace("&quot;", '"')
+        assert source not in unfolded.replace("&quot;", '"')
