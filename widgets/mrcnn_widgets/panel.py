@@ -7,6 +7,9 @@ wherever it is still mentioned itself; and a panel is closed when its cell is ru
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -62,13 +65,28 @@ def current_run() -> tuple[str, str]:
 
 def _take_place(panel: Panel, cell: str, run: str) -> None:
     """Closes the panels that only earlier runs of this cell showed."""
+    closed = False
     for other, places in list(_shown.items()):
         if other is not panel and places.get(cell, run) != run:
             del places[cell]
             if not places:
                 del _shown[other]
                 other.close()
+                closed = True
+    if closed:
+        _give_back_memory()
     _shown.setdefault(panel, {})[cell] = run
+
+
+def _give_back_memory() -> None:
+    """Frees what is held by nothing else, and lets the system have it."""
+    # Widgets and their callbacks hold each other, and Python counts objects, not megabytes.
+    gc.collect()
+    if sys.platform == "linux":
+        # The GNU C library keeps freed memory for itself until it is asked to trim.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _descendants(widget: ipw.Widget) -> list[ipw.Widget]:
