@@ -7,7 +7,7 @@ returns. Only this module knows the order of the stages.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -179,17 +179,29 @@ class Trace:
         """Side of what the mask head draws, such as 28; None for a Faster R-CNN."""
         return None if self.mask_logits is None else self.mask_logits.shape[-1]
 
-    def with_proposals(self, proposals: Proposals) -> "Trace":
+    def classify(self, boxes: Float[Tensor, "N 4"]) -> Classification:
+        """Ask the second stage about any boxes, whether they are proposals or not.
+
+        Args:
+            boxes: [N, 4] in pixels of the network's input.
+
+        Returns:
+            What the box head says of each.
+        """
+        with torch.no_grad():
+            return _classify(self.model, self.features, boxes, self.image_size)
+
+    def with_proposals(self, proposals: Proposals, **settings: Any) -> "Trace":
         """Run the second stage again on other proposals; the RPN is not run again.
 
         Args:
             proposals: made by `propose` from this trace's objectness and deltas.
+            **settings: of `detect`, where they are not the model's own.
 
         Returns:
             A new trace; everything before the proposals is shared with this one.
         """
-        with torch.no_grad():
-            classification = _classify(self.model, self.features, proposals.boxes, self.image_size)
+        classification = self.classify(proposals.boxes)
         truth = self.ground_truth
         if truth is not None:
             truth = truth.with_proposals(self.model, proposals.boxes, self.mask_size)
@@ -202,7 +214,7 @@ class Trace:
                 classification.probs,
                 classification.deltas,
                 self.image_size,
-                **detection_settings(self.model),
+                **(detection_settings(self.model) | settings),
             )
         )
 

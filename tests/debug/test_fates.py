@@ -1,0 +1,162 @@
+"""Fates: found, or the one step that lost the object."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mrcnn_steps.data import Sample, sample
+from mrcnn_steps.debug.candidates import GATES
+from mrcnn_steps.debug.fates import CAUSES, fates
+from mrcnn_steps.model.network import GlobalRegionProposalNetwork
+from mrcnn_steps.tracing import trace
+from tests.debug.conftest import KINDS
+from tests.debug.plain import plain_fates
+
+
+@contextmanager
+def set_to(model, settings):
+    """Set attributes of a model, and put them back."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            part, attribute = name.split(".")
+            module = getattr(model, part)
+            if attribute.endswith("top_n"):
+                by_mode = getattr(module, f"_{attribute}")
+                patch.setitem(by_mode, "testing", value)
+            else:
+                patch.setattr(module, attribute, value)
+        yield model
+
+
+def only(photo: Sample, rows) -> Sample:
+    """A photo with some of its annotations."""
+    rows = torch.tensor(list(rows), dtype=torch.int64)
+    return replace(
+        photo,
+        boxes=photo.boxes[rows],
+        labels=photo.labels[rows],
+        masks=photo.masks[rows],
+        crowd=photo.crowd[rows],
+    )
+
+
+def imagined(model, photo: Sample, count: int = 10) -> Sample:
+    """A photo whose objects are what an untrained model sees: some candidates, found and lost."""
+    traced = trace(model, photo.image)
+    found, names = traced.detections, traced.class_names
+    # COCO's 91 names hold "N/A" ten times.
+    named = torch.tensor([names.count(name) == 1 for name in names])
+    rows = found.confident_rows[named[found.candidate_label[found.confident_rows]]]
+    rows = rows[:: max(1, len(rows) // count)][:count]
+    boxes = traced.letterbox.undo_boxes(found.clipped[rows]).round().long()
+    masks = torch.zeros((len(rows), *photo.image.shape[1:]), dtype=torch.bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.tolist(), strict=True):
+        mask[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)] = True
+    return Sample.from_masks(
+        image=photo.image,
+        masks=masks,
+        labels=found.candidate_label[rows],
+        crowd=torch.zeros(len(rows), dtype=torch.bool),
+        class_names=names,
+        name="imagined",
+    )
+
+
+def check_equal(model, photo, score=None, tau=0.5):
+    """Compare with the plain loops, object by object."""
+    traced = trace(model, photo)
+    everywhere = isinstance(model.rpn, GlobalRegionProposalNetwork)
+    told = fates(traced, tau, score)
+    expected = plain_fates(model, photo, everywhere, score, tau, traced.class_names)
+    assert [(fate.cause, fate.kind) for fate in told if fate.cause not in ("rpn_nms", "nms")] == [
+        (cause, kind) for cause, kind, _ in expected if cause not in ("rpn_nms", "nms")
+    ]
+    assert [fate.cause for fate in told] == [cause for cause, _, _ in expected]
+    for fate, (_, _, box) in zip(told, expected, strict=True):
+        # Anchors that were clipped to the same box tie.
+        assert box is None or fate.evidence.box == pytest.approx(box.tolist(), abs=1e-3)
+    return told
+
+
+TIGHT = {
+    "top_k": {"rpn.pre_nms_top_n": 60},
+    "rpn_min_size": {"rpn.min_size": 120.0},
+    "rpn_score": {"rpn.score_thresh": 0.6},
+    "rpn_nms": {"rpn.nms_thresh": 0.05},
+    "proposal_limit": {"rpn.post_nms_top_n": 12},
+    "nms": {"roi_heads.nms_thresh": 0.02},
+    "detection_limit": {"roi_heads.detections_per_img": 4},
+    "class": {"roi_heads.score_thresh": 0.6},
+}
+
+
+class TestPlainLoopsAgree:
+    """An independent telling of the definition gives the same cause for every object."""
+
+    @pytest.mark.parametrize("name", KINDS)
+    def test_on_models_of_every_kind(self, kind, people, name):
+        model = kind(name)
+        with set_to(model, {"rpn.post_nms_top_n": 200}):
+            photo = imagined(model, people)
+        with set_to(model, {"rpn.post_nms_top_n": 80, "roi_heads.nms_thresh": 0.3}):
+            told = check_equal(model, photo)
+        assert len({fate.cause for fate in told}) > 1
+
+    @pytest.mark.parametrize("cause", TIGHT)
+    def test_at_settings_that_make_a_gate_lose_objects(self, bundled, people, cause):
+        """Each gate in turn is made so tight that it is named as the cause."""
+        with set_to(bundled, TIGHT[cause]):
+            assert cause in {fate.cause for fate in check_equal(bundled, people)}
+
+    @pytest.mark.parametrize(
+        ("name", "score", "tau"), [("horses", 0.5, 0.5), ("wine", 0.2, 0.75), ("coffee", None, 0.3)]
+    )
+    def test_on_photos_at_other_thresholds(self, bundled, name, score, tau):
+        check_equal(bundled, sample(name), score, tau)
+
+
+class TestWhatHoldsOfAll:
+    def test_every_object_has_one_fate(self, traced):
+        told = fates(traced)
+        assert [fate.object for fate in told] == list(range(len(traced.ground_truth.boxes)))
+        assert [fate.sample_object for fate in told] == traced.ground_truth.objects.tolist()
+        assert all(fate.found or fate.cause in CAUSES for fate in told)
+
+    def test_the_able_candidates_get_fewer_from_gate_to_gate(self, traced):
+        for fate in fates(traced):
+            counts = list(fate.evidence.reached.values())
+            assert counts == sorted(counts, reverse=True)
+            if fate.cause in GATES:
+                place = GATES.index(fate.cause)
+                assert counts[place] > 0
+                assert not any(counts[place + 1 :])
+
+    def test_a_higher_threshold_is_as_if_the_model_were_set_to_it(self, traced, bundled, people):
+        with set_to(bundled, {"roi_heads.score_thresh": 0.4}):
+            assert fates(trace(bundled, people)) == fates(traced, score_threshold=0.4)
+
+    def test_it_does_not_matter_in_which_order_objects_are_annotated(self, traced, bundled, people):
+        order = torch.randperm(len(people.labels), generator=torch.Generator().manual_seed(1))
+        shuffled = fates(trace(bundled, only(people, order)))
+        verdicts = {int(order[fate.object]): (fate.cause, fate.kind) for fate in shuffled}
+        assert verdicts == {fate.object: (fate.cause, fate.kind) for fate in fates(traced)}
+
+    def test_without_objects_there_are_none(self, bundled, people):
+        assert fates(trace(bundled, people.image)) == ()
+        crowds = replace(people, crowd=torch.ones_like(people.crowd))
+        assert fates(trace(bundled, crowds)) == ()
+
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            ({"iou": 0.0}, "iou: expected above 0"),
+            ({"iou": 1.5}, "iou: expected above 0 and up to 1, found 1.5"),
+            ({"score_threshold": 0.01}, "score_threshold: expected from 0.05"),
+            ({"score_threshold": float("nan")}, "found nan"),
+        ],
+    )
+    def test_thresholds_that_cannot_be_judged_at(self, traced, wrong, said):
+        with pytest.raises(ValueError, match=said):
+            fates(traced, **wrong)
