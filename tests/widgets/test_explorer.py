@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from mrcnn_steps.data import Sample, letterbox, sample
 from mrcnn_steps.debug.lineage import lineage_of_object
+from mrcnn_steps.tracing import Trace, trace
 from mrcnn_widgets.anchors import AnchorExplorer
 from mrcnn_widgets.explorer import Explorer
 from mrcnn_widgets.mini_masks import MiniMaskExplorer
@@ -220,8 +222,6 @@ def test_every_photo_is_shown(kind, photo):
 
 @pytest.mark.parametrize("kind", ALL)
 def test_a_photo_without_annotations(kind, lively_model, bare_sample):
-    from mrcnn_steps.tracing import trace
-
     explorer = kind(trace(lively_model, bare_sample))
     assert explorer.to_png()
 
@@ -292,3 +292,93 @@ def test_numbers_are_numbers(trait, good, bad):
     for given in bad:
         with pytest.raises(t.TraitError, match=r"value: expected a (whole )?number .*, found"):
             holder.value = given
+
+
+@pytest.fixture(scope="module")
+def other_trace(lively_model) -> Trace:
+    """Another photo, with fewer objects."""
+    return trace(lively_model, sample("dogs"))
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_another_trace_is_shown_as_a_new_explorer_shows_it(kind, tiny_trace, other_trace):
+    shown, made = kind(tiny_trace), kind(other_trace)
+    shown.show(other_trace)
+    for name, value in made.settings.items():
+        if name not in ("index", "point"):  # where the user last looked at
+            setattr(shown, name, value)
+    if kind is AnchorExplorer:
+        shown.point, shown.index = made.point, made.index
+    assert (shown.canvas.photo == made.canvas.photo).all()
+    assert [about(layer) for layer in shown.canvas.layers] == [
+        about(layer) for layer in made.canvas.layers
+    ]
+    assert shown.canvas.hidden == made.canvas.hidden
+    assert shown.trace is other_trace
+    assert shown.to_png() == made.to_png()
+
+
+def about(layer) -> tuple:
+    """What a layer shows, as plain data."""
+    boxes = getattr(layer, "boxes", None)
+    groups = [(group.name, group.color) for group in layer.groups]
+    return layer.name, len(layer), groups, None if boxes is None else boxes.tolist()
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_what_is_no_setting_is_refused_in_words(kind, tiny_trace):
+    explorer = kind(tiny_trace if kind is ProposalExplorer else "voc_people")
+    names = [name for name in explorer.settings if name not in ("view", "labels")]
+    names += ["point"] * (kind is AnchorExplorer)
+    for name in names:
+        for bad in (True, np.nan, np.inf, -5, 10**9, "much", [], [1, "2"], None, np.ones((3, 2))):
+            before = getattr(explorer, name)
+            with pytest.raises(t.TraitError, match=name):
+                setattr(explorer, name, bad)
+            assert getattr(explorer, name) == before, (name, bad)
+
+
+def test_the_followed_anchor_is_the_current_one(tiny_trace):
+    explorer = AnchorExplorer(tiny_trace)
+    lineage = lineage_of_object(tiny_trace, 4)
+    explorer.focus(lineage)
+    assert (explorer.object, explorer.index) == (4, lineage.anchor)
+    assert lineage.anchor in explorer.canvas["anchors here"].fields["anchor"]
+    assert dict(explorer._one.rows)["anchor"] == f"{lineage.anchor:,}"
+
+
+def test_the_followed_anchor_is_picked_among_the_targets(tiny_trace):
+    explorer = RPNTargetExplorer(tiny_trace)
+    lineage = lineage_of_object(tiny_trace, 4)
+    explorer.focus(lineage)
+    assert explorer.picked == lineage.anchor
+    assert explorer.canvas.selected == ("anchors", lineage.anchor)
+
+
+def test_the_boxes_around_the_followed_object_are_drawn(tiny_trace):
+    explorer = ProposalExplorer(tiny_trace, step="score")
+    lineage = lineage_of_object(tiny_trace, 4)
+    explorer.focus(lineage)
+    assert explorer.object == 4
+    explorer.show_all()
+    assert int(tiny_trace.proposals.top_index[explorer.picked]) == lineage.anchor
+
+
+@pytest.mark.parametrize("kind", WITHOUT_NETWORK)
+def test_a_photo_without_annotations_is_told_in_a_sentence(kind, bare_sample):
+    explorer = kind(bare_sample)
+    told = [text for part in explorer._side for row in getattr(part, "rows", []) for text in row]
+    assert any(text.startswith("This photo has no annotated objects") for text in told)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_long_name_is_cut_to_one_line(kind, lively_model):
+    photo = sample("voc_people")
+    names = ["background", *(f"{name}\n" + 2000 * "x" for name in photo.class_names[1:])]
+    renamed = replace(photo, class_names=tuple(names))
+    explorer = kind(trace(lively_model, renamed, class_names=names))
+    fields = [layer.fields.get("object") for layer in explorer.canvas.layers]
+    texts = [name for found in fields if found is not None for name in found.names]
+    texts += [text for part in explorer._side for row in getattr(part, "rows", []) for text in row]
+    assert max(map(len, texts)) < 80
+    assert not any("\n" in text for text in texts)

@@ -16,12 +16,13 @@ from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.explorer import Explorer, object_options, title
 from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import SIDE, Source, scene
-from mrcnn_widgets.traits import Real, Sizes, Whole
+from mrcnn_widgets.traits import Choice, Real, Sizes, Whole
 from mrcnn_widgets.viewer.canvas import Canvas
 from mrcnn_widgets.views import anchors as view
 
 ALL_LEVELS = -1
 NO_OBJECT = -1
+ANCHOR_STRIDES = (1, 2, 4)
 
 
 class AnchorExplorer(Explorer):
@@ -46,7 +47,7 @@ class AnchorExplorer(Explorer):
     index = Whole(
         0, min=0, help="The current anchor. They are ordered by level, row, column and ratio."
     )
-    play_by = t.Enum(
+    play_by = Choice(
         ("ratio", "column", "row"), "ratio", help="How far each step of the play goes."
     )
     scales = Sizes(
@@ -58,7 +59,7 @@ class AnchorExplorer(Explorer):
     ratios = Sizes(
         (0.5, 1.0, 2.0), below=100, most=9, help="Width / height of the anchors on each cell."
     )
-    anchor_stride = t.Enum((1, 2, 4), 2, help="Cells of the level from one anchor to the next.")
+    anchor_stride = Whole(2, min=1, help="Cells of the level from one anchor to the next.")
     coverage_iou = Real(
         0.5, min=0.0, max=1.0, help="An object is covered if an anchor has this IoU with it."
     )
@@ -108,10 +109,13 @@ class AnchorExplorer(Explorer):
             self.control("coverage_iou", "covered at IoU ≥"),
         ]
         if self.trace is None:
+            stride = self.control(
+                "anchor_stride", "anchor stride", options=ANCHOR_STRIDES, width="160px"
+            )
             controls += [
                 self._numbers("scales", "scales", "250px"),
                 self._numbers("ratios", "ratios", "180px"),
-                self.control("anchor_stride", "anchor stride", width="160px"),
+                stride,
                 self._message,
             ]
         play_by = self.control("play_by", "by", width="110px")
@@ -153,6 +157,8 @@ class AnchorExplorer(Explorer):
             raise t.TraitError(
                 f"{name}: the anchors are the model's own; pass its photo to try others"
             )
+        if name == "anchor_stride" and values not in ANCHOR_STRIDES:
+            raise t.TraitError(f"anchor_stride: expected 1, 2 or 4, found {values}")
         levels = len(self.anchors.grids)
         if name == "scales" and len(values) != levels:
             raise t.TraitError(f"scales: expected {levels}, one a level, found {len(values)}")

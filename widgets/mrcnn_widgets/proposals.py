@@ -16,7 +16,7 @@ from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.explorer import Explorer, object_options, title
 from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import Source, as_trace, scene
-from mrcnn_widgets.traits import Real, Whole
+from mrcnn_widgets.traits import Choice, Real, Whole
 from mrcnn_widgets.viewer.canvas import Canvas
 from mrcnn_widgets.views import proposals as view
 from mrcnn_widgets.views.objects import around
@@ -45,7 +45,7 @@ class ProposalExplorer(Explorer):
     """
 
     stage = "proposals"
-    step = t.Enum(STEPS, "final", help="The step whose boxes are drawn.")
+    step = Choice(STEPS, "final", help="The step whose boxes are drawn.")
     object = Whole(
         WHOLE_PHOTO, min=WHOLE_PHOTO, help="Boxes around this object are drawn; -1 for all."
     )

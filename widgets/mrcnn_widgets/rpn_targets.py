@@ -6,7 +6,6 @@ from typing import Any
 
 import ipywidgets as ipw
 import torch
-import traitlets as t
 
 from mrcnn_steps.anchors import pyramid
 from mrcnn_steps.debug.lineage import Lineage
@@ -16,7 +15,7 @@ from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.explorer import Explorer, title
 from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import SIDE, Source, scene
-from mrcnn_widgets.traits import Real, Whole
+from mrcnn_widgets.traits import Choice, Real, Whole
 from mrcnn_widgets.viewer.canvas import Canvas
 from mrcnn_widgets.views import rpn_targets as view
 from mrcnn_widgets.views.objects import as_boxes
@@ -41,10 +40,10 @@ class RPNTargetExplorer(Explorer):
     """
 
     stage = "rpn_targets"
-    view = t.Enum(
+    view = Choice(
         VIEWS, "anchors", help="Anchors by label, or positives before (dotted) and after (solid)."
     )
-    labels = t.Enum(
+    labels = Choice(
         LABELS, "after sampling", help="Labels of all anchors, or of those that are trained on."
     )
     positive_iou = Real(

@@ -43,6 +43,21 @@ class Real(t.Float):
         return float(number)
 
 
+class Choice(t.Enum[str]):
+    """One of several words."""
+
+    def validate(self, obj: Any, value: Any) -> str:
+        """Check a value.
+
+        Raises:
+            TraitError: it is none of the words.
+        """
+        if not isinstance(value, str) or value not in (self.values or ()):
+            words = ", ".join(self.values or ())
+            raise t.TraitError(f"{self.name}: expected one of {words}, found {reprlib.repr(value)}")
+        return value
+
+
 class Sizes(t.TraitType[tuple[float, ...], Any]):
     """A few positive numbers, in a sequence.
 
