@@ -10,6 +10,10 @@ from torchvision.ops import roi_align
 
 from mrcnn_steps.boxes import check_boxes
 
+# torchvision adds this in the boxes' own precision, so that an RoI of exactly 224 pixels does not
+# fall to the level below by rounding.
+LEVEL_EPSILON = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Classification:
@@ -66,9 +70,7 @@ def assign_levels(
     """
     check_boxes(rois, "rois")
     side = torch.sqrt((rois[:, 2] - rois[:, 0]) * (rois[:, 3] - rois[:, 1]))
-    # torchvision adds 1e-6 in the boxes' own precision, so that an RoI of exactly 224 pixels does
-    # not fall to the level below by rounding.
-    epsilon = torch.tensor(1e-6, dtype=side.dtype)
+    epsilon = torch.tensor(LEVEL_EPSILON, dtype=side.dtype)
     level = torch.floor(canonical_level + torch.log2(side / canonical_size) + epsilon)
     return level.clamp(first_level, last_level).to(torch.int64) - first_level
 

@@ -1,5 +1,6 @@
 """The annotated objects as the network is trained on them: which take part, and their targets."""
 
+import warnings
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,11 +9,15 @@ from torch import Tensor
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from mrcnn_steps.anchors import Anchors
+from mrcnn_steps.class_names import enumerate_names
 from mrcnn_steps.data import Sample
 from mrcnn_steps.masks import mask_targets
 from mrcnn_steps.mini_masks import MiniMasks, round_trip
 from mrcnn_steps.rpn_targets import RPNTargets, build, match
 from mrcnn_steps.settings import positive_roi_iou, rpn_training_settings
+
+# Most pixels of masks that are resized at once: 256 MB in single precision.
+MASK_PIXELS = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,10 +25,14 @@ class GroundTruth:
     """The annotated objects as the network is trained on them.
 
     Attributes:
-        objects: [G] rows of the sample's objects that take part: neither crowds nor empty masks.
+        objects: [G] rows of the sample's objects that take part: neither crowds, nor empty masks,
+            nor of a class that the model does not know.
         boxes: [G, 4] their boxes in pixels of the network's input.
         labels: [G] their classes, as the model counts them.
         masks: [G, h, w] their masks at the size of the network's input.
+        unknown_objects: [U] rows of the sample's objects that are left out because the model does
+            not know their classes.
+        unknown_boxes: [U, 4] their boxes in pixels of the network's input.
         crowd_boxes: [K, 4] boxes of the crowds, in pixels of the network's input.
         crowd_labels: [K] the class of each crowd, as the model counts them; -1 for a class that
             it does not know.
@@ -40,6 +49,8 @@ class GroundTruth:
     boxes: Float[Tensor, "G 4"]
     labels: Int[Tensor, "G"]
     masks: Bool[Tensor, "G h w"]
+    unknown_objects: Int[Tensor, "U"]
+    unknown_boxes: Float[Tensor, "U 4"]
     crowd_boxes: Float[Tensor, "K 4"]
     crowd_labels: Int[Tensor, "K"]
     mini_masks: MiniMasks
@@ -98,8 +109,10 @@ def ground_truth(
 ) -> GroundTruth:
     """Compute the targets of a photo's objects; those of the proposals are still empty.
 
+    Objects of classes that the model does not know are left out, with a warning.
+
     Args:
-        model: whose transform and training settings are used.
+        model: in eval mode; its transform and training settings are used.
         class_names: the name of each of the model's labels.
         photo: [3, H, W] as the model takes it.
         sample: the same photo with its annotations.
@@ -108,36 +121,29 @@ def ground_truth(
 
     Returns:
         The ground truth, on the photo's device, without proposals.
-
-    Raises:
-        ValueError: an object's class is not among the model's.
     """
     device = photo.device
-    objects, crowds = participants(sample)
-    labels = _model_labels(sample, class_names, objects)
-    unknown = objects[labels < 0]
+    annotated, crowds = participants(sample)
+    labels = _model_labels(sample, class_names, annotated)
+    objects, unknown = annotated[labels > 0], annotated[labels < 0]
     if len(unknown):
-        names = sorted({sample.class_names[label] for label in sample.labels[unknown].tolist()})
-        raise ValueError(
-            f"sample {sample.name!r}: its labels {names} are not among the model's "
-            f"{len(class_names)} classes; pass class_names=… if the model calls them otherwise"
-        )
-    kept, crowd = (_transformed(model, photo, sample, rows) for rows in (objects, crowds))
+        _say_what_is_left_out(sample, unknown)
+    rows = torch.cat((objects, unknown, crowds))
+    moved = _transformed(model, photo, {"boxes": sample.boxes[rows].to(photo)})["boxes"]
+    boxes, unknown_boxes, crowd_boxes = moved.split([len(objects), len(unknown), len(crowds)])
+    masks = _masks(model, photo, sample, objects)
     rpn_targets = build(
-        anchors,
-        kept["boxes"],
-        crowd["boxes"],
-        **rpn_training_settings(model),
-        generator=generator,
+        anchors, boxes, crowd_boxes, **rpn_training_settings(model), generator=generator
     )
-    masks = kept["masks"].bool()
-    nothing = objects.new_zeros(0).to(device)
+    nothing = torch.zeros(0, dtype=torch.int64, device=device)
     return GroundTruth(
         objects=objects.to(device),
-        boxes=kept["boxes"],
-        labels=labels.to(device),
+        boxes=boxes,
+        labels=labels[labels > 0].to(device),
         masks=masks,
-        crowd_boxes=crowd["boxes"],
+        unknown_objects=unknown.to(device),
+        unknown_boxes=unknown_boxes,
+        crowd_boxes=crowd_boxes,
         crowd_labels=_model_labels(sample, class_names, crowds).to(device),
         mini_masks=round_trip(masks),
         rpn_targets=rpn_targets,
@@ -151,19 +157,39 @@ def _model_labels(sample: Sample, names: tuple[str, ...], rows: Tensor) -> Tenso
     """The sample's labels as the model counts them, matched by name; -1 for an unknown one."""
     number = {name: label for label, name in enumerate(names)}
     found = [sample.class_names[label] for label in sample.labels[rows].tolist()]
-    return torch.tensor([number.get(name, -1) for name in found], dtype=torch.int64)
+    return torch.tensor([number.get(name, -1) for name in found], dtype=torch.int64).to(rows.device)
 
 
-def _transformed(
-    model: FasterRCNN, photo: Tensor, sample: Sample, rows: Tensor
-) -> dict[str, Tensor]:
-    """Boxes and masks of some objects at the size of the network's input."""
-    target = {
-        "boxes": sample.boxes[rows].to(photo),
-        "masks": sample.masks_or_rectangles()[rows].to(photo.device, torch.uint8),
-    }
+def _say_what_is_left_out(sample: Sample, rows: Tensor) -> None:
+    names = sorted({sample.class_names[label] for label in sample.labels[rows].tolist()})
+    objects = "1 object" if len(rows) == 1 else f"{len(rows)} objects"
+    warnings.warn(
+        f"{sample.name}: {objects} left out, of classes that the model does not know: "
+        f"{enumerate_names(names)}. If it calls them otherwise, pass class_names=…",
+        # The line that called `trace`.
+        stacklevel=4,
+    )
+
+
+def _transformed(model: FasterRCNN, photo: Tensor, target: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Boxes and masks of objects at the size of the network's input."""
     _, [transformed] = model.transform([photo], [target])
     return transformed
+
+
+def _masks(model: FasterRCNN, photo: Tensor, sample: Sample, rows: Tensor) -> Tensor:
+    """The masks of some objects at the size of the network's input."""
+    # The transform makes floating-point numbers of masks: a few at a time.
+    some = max(1, MASK_PIXELS // photo[0].numel())
+    masks, parts = sample.masks_or_rectangles(), []
+    for start in range(0, max(len(rows), 1), some):
+        part = rows[start : start + some]
+        target = {
+            "boxes": sample.boxes[part].to(photo),
+            "masks": masks[part].to(photo.device, torch.uint8),
+        }
+        parts.append(_transformed(model, photo, target)["masks"].bool())
+    return torch.cat(parts)
 
 
 def _positive_proposals(boxes: Tensor, gt_boxes: Tensor, threshold: float) -> tuple[Tensor, Tensor]:

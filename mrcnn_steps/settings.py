@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from mrcnn_steps.anchors import Anchors
+from mrcnn_steps.class_names import check_class_names
 from mrcnn_steps.data import COCO_CLASSES, Sample
 from mrcnn_steps.model.network import GlobalRegionProposalNetwork
 
@@ -21,7 +22,7 @@ def proposal_settings(model: FasterRCNN, anchors: Anchors) -> dict:
     """Read the settings of the proposal stage from a model.
 
     Args:
-        model: in eval mode.
+        model: any.
         anchors: the anchors of the image, whose levels torchvision filters one by one.
 
     Returns:
@@ -31,8 +32,9 @@ def proposal_settings(model: FasterRCNN, anchors: Anchors) -> dict:
     over_all_levels = isinstance(rpn, GlobalRegionProposalNetwork)
     return {
         "level_sizes": None if over_all_levels else [grid.count for grid in anchors.grids],
-        "pre_nms_top_n": rpn.pre_nms_top_n(),
-        "post_nms_top_n": rpn.post_nms_top_n(),
+        # What `pre_nms_top_n()` gives depends on the mode, and a trace is always one of eval mode.
+        "pre_nms_top_n": rpn._pre_nms_top_n["testing"],
+        "post_nms_top_n": rpn._post_nms_top_n["testing"],
         "nms_threshold": rpn.nms_thresh,
         "min_size": rpn.min_size,
         "score_threshold": rpn.score_thresh,
@@ -125,18 +127,25 @@ def roi_pooling(
     """
     pool = getattr(model.roi_heads, f"{head}_roi_pool")
     maps = tuple(name for name in features if name in pool.featmap_names)
-    # torchvision fixes the scales on the first photo a model sees.
-    scales = pool.scales or [
-        2.0 ** round(math.log2(features[name].shape[-2] / image_size[0])) for name in maps
-    ]
     height, width = pool.output_size
+    if pool.scales is not None and pool.map_levels is not None:
+        # torchvision fixes the scales and the levels on the first photo a model sees.
+        scales, mapper = pool.scales, pool.map_levels
+        first, last, size, level = mapper.k_min, mapper.k_max, mapper.s0, mapper.lvl0
+    else:
+        scales = [
+            2.0 ** round(math.log2(features[name].shape[-2] / image_size[0])) for name in maps
+        ]
+        first, last = (round(-math.log2(scales[end])) for end in (0, -1))
+        size, level = pool.canonical_scale, pool.canonical_level
     return RoIPooling(
         maps=maps,
         scales=tuple(scales),
-        first_level=round(-math.log2(scales[0])),
-        last_level=round(-math.log2(scales[-1])),
-        canonical_size=pool.canonical_scale,
-        canonical_level=pool.canonical_level,
+        first_level=first,
+        # Where there is one map, torchvision asks for no level.
+        last_level=last if len(maps) > 1 else first,
+        canonical_size=size,
+        canonical_level=level,
         output_size=(height, width),
         sampling_ratio=pool.sampling_ratio,
     )
@@ -164,14 +173,29 @@ def roi_scales(
     return roi_pooling(model, features, image_size).scales
 
 
-def class_names(
+def input_channels(model: FasterRCNN) -> int:
+    """Read how many channels the photos have that a model takes.
+
+    Args:
+        model: any.
+
+    Returns:
+        3 for RGB.
+    """
+    means = len(model.transform.image_mean)
+    stem = next((part for part in model.backbone.modules() if isinstance(part, nn.Conv2d)), None)
+    # One mean serves any number of channels.
+    return means if means > 1 or stem is None else stem.in_channels
+
+
+def model_class_names(
     model: FasterRCNN, given: Sequence[str] | None, count: int, sample: Sample | None
 ) -> tuple[str, ...]:
     """Find a name for each of a model's labels.
 
     Args:
         model: its own `class_names` count unless others are given.
-        given: the names to use.
+        given: the names to use, the background first.
         count: classes of the model, background included.
         sample: names a model that has as many classes and no names.
 
@@ -179,17 +203,19 @@ def class_names(
         `count` names, "background" first.
 
     Raises:
-        ValueError: there are more or fewer names than classes.
+        ValueError: the names are no list of different texts with the background first, or there
+            are more or fewer than classes; see `check_class_names`.
     """
+    if given is not None:
+        return check_class_names(given, "class_names", count)
+    own = getattr(model, "class_names", None)
+    if own is not None:
+        return check_class_names(own, "model.class_names", count)
     known = {
         len(COCO_CLASSES): COCO_CLASSES,
-        91: tuple(MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]),
+        91: MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"],
     }
-    names = given or getattr(model, "class_names", None) or known.get(count)
-    if names is None and sample is not None and len(sample.class_names) == count:
-        names = sample.class_names
-    if names is None:
-        names = [f"class {label}" for label in range(count)]
-    if len(names) != count:
-        raise ValueError(f"class_names: the model has {count} classes, found {len(names)} names")
-    return ("background", *names[1:])
+    if sample is not None:
+        known.setdefault(len(sample.class_names), sample.class_names)
+    unnamed = ("background", *(f"class {label}" for label in range(1, count)))
+    return check_class_names(known.get(count, unnamed), "class_names", count)

@@ -5,7 +5,7 @@ settings, runs our stages over its own weights, and ends with exactly what `mode
 returns. Only this module knows the order of the stages.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,9 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.models.detection.rpn import concat_box_prediction_layers
 
 from mrcnn_steps.anchors import Anchors, Grid
 from mrcnn_steps.classification import Classification, assign_levels, classify, pool
@@ -24,13 +22,14 @@ from mrcnn_steps.data import Letterbox, Sample
 from mrcnn_steps.detection import Detections, detect
 from mrcnn_steps.ground_truth import GroundTruth, ground_truth
 from mrcnn_steps.masks import class_probs, paste_soft
-from mrcnn_steps.model.network import GlobalRegionProposalNetwork, LetterboxTransform
+from mrcnn_steps.model.mode import evaluating
+from mrcnn_steps.model.network import LetterboxTransform
+from mrcnn_steps.overrides import check_model
 from mrcnn_steps.proposals import Proposals, propose
-from mrcnn_steps.settings import (
-    class_names as names_of,
-)
+from mrcnn_steps.result import Result
 from mrcnn_steps.settings import (
     detection_settings,
+    model_class_names,
     proposal_settings,
     roi_pooling,
 )
@@ -46,39 +45,35 @@ def trace(
     """Run a torchvision Mask R-CNN or Faster R-CNN over one photo and keep everything.
 
     Args:
-        model: in eval mode; its transform, anchors, thresholds and weights are used as they are,
-            and nothing about it is changed.
+        model: its transform, anchors, thresholds and weights are used as they are, and nothing
+            about it is changed. One in training mode is traced as in eval mode.
         image: a sample, or [3, H, W] as uint8 or as floating point in 0…1. A sample's tensors are
             copied to the model's device; a tensor has to be there.
-        class_names: the name of each of the model's labels, "background" first. Without it the
+        class_names: the name of each of the model's labels, the background first. Without it the
             model's own `class_names`, or COCO's for a model of 81 or 91 classes.
         generator: chooses the anchors that the RPN would be trained on; see `sample_anchors`.
 
     Returns:
-        The trace; its `result` is what `model([image])[0]` returns.
+        The trace; its `result` is what `model.eval()([image])[0]` returns. Objects of a sample
+        whose classes the model does not know are left out of the ground truth, with a warning.
 
     Raises:
         TypeError: the model is not a torchvision `FasterRCNN` or `MaskRCNN`, or the image has
             another type.
-        ValueError: the model is in training mode, replaces a torchvision step by its own, or has
-            too few classes for the sample's labels; or the image has another shape.
+        ValueError: the model replaces a step of torchvision's by its own (see `check_model`), the
+            names are not those of its classes, or the image has another shape or range.
     """
-    _check_model(model)
-    weight = next(model.parameters())
+    check_model(model)
     sample = image if isinstance(image, Sample) else None
+    weight = next(model.parameters())
     pixels = image.image.to(weight.device) if isinstance(image, Sample) else image
-    photo = _unit_range(pixels, weight.dtype)
-    with torch.no_grad():
+    photo = _unit_range(pixels, weight)
+    with torch.no_grad(), evaluating(model):
         images, _ = model.transform([photo])
         image_size = images.image_sizes[0]
-        features = model.backbone(images.tensors)
-        if isinstance(features, Tensor):
-            features = {"0": features}
-        maps = list(features.values())
-        logits, deltas = model.rpn.head(maps)
-        anchors = _anchors(model, images, maps)
-        objectness, rpn_deltas = concat_box_prediction_layers(logits, deltas)
-        objectness = objectness.flatten()
+        features = _features(model, images)
+        anchors = _anchors(model, images, features)
+        objectness, rpn_deltas = _score(model, features)
         proposals = propose(
             objectness, rpn_deltas, anchors, image_size, **proposal_settings(model, anchors)
         )
@@ -91,33 +86,31 @@ def trace(
             **detection_settings(model),
         )
         mask_logits = _mask_logits(model, features, detections.boxes, image_size)
-        result = _result(model, detections, mask_logits, image_size, photo.shape[1:])
-    names = names_of(model, class_names, classification.probs.shape[1], sample)
-    traced = Trace(
-        model=model,
-        image=pixels if pixels.dtype == torch.uint8 else (photo * 255).round().to(torch.uint8),
-        sample=sample,
-        class_names=names,
-        letterbox=_letterbox(model, images, photo),
-        input=images.tensors,
-        image_size=image_size,
-        features=dict(features),
-        anchors=anchors,
-        objectness=objectness,
-        rpn_deltas=rpn_deltas,
-        proposals=proposals,
-        classification=classification,
-        detections=detections,
-        mask_logits=mask_logits,
-        result=result,
-        ground_truth=None,
-    )
-    if sample is None or not len(sample.labels):
-        return traced
-    truth = ground_truth(model, names, photo, sample, anchors, generator)
-    return replace(
-        traced, ground_truth=truth.with_proposals(model, proposals.boxes, traced.mask_size)
-    )
+        names = model_class_names(model, class_names, classification.probs.shape[1], sample)
+        truth = None
+        if sample is not None and len(sample.labels):
+            mask_size = None if mask_logits is None else mask_logits.shape[-1]
+            truth = ground_truth(model, names, photo, sample, anchors, generator)
+            truth = truth.with_proposals(model, proposals.boxes, mask_size)
+        return Trace(
+            model=model,
+            image=pixels if pixels.dtype == torch.uint8 else (photo * 255).round().to(torch.uint8),
+            sample=sample,
+            class_names=names,
+            letterbox=_letterbox(model, images, photo),
+            input=images.tensors,
+            image_size=image_size,
+            features=features,
+            anchors=anchors,
+            objectness=objectness,
+            rpn_deltas=rpn_deltas,
+            proposals=proposals,
+            classification=classification,
+            detections=detections,
+            mask_logits=mask_logits,
+            result=_result(model, detections, mask_logits, image_size, photo.shape[1:]),
+            ground_truth=truth,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +122,7 @@ class Trace:
     `detections.proposal_index`, mask rows are detection rows.
 
     Attributes:
-        model: the network, unchanged.
+        model: the network itself.
         image: [3, H, W] the photo, uint8.
         sample: the photo with its annotations, if it came with any.
         class_names: the name of each of the model's labels, "background" first.
@@ -145,7 +138,8 @@ class Trace:
         classification: the box head's answer for every proposal.
         detections: the detections, with every step.
         mask_logits: [D, C, 28, 28] every class's mask of every detection; None for a Faster R-CNN.
-        result: `boxes`, `labels`, `scores` and `masks` as `model([image])[0]` returns them.
+        result: `boxes`, `labels`, `scores` and `masks` as `model([image])[0]` returns them; the
+            masks are pasted when they are first read.
         ground_truth: the training targets; None for a photo without annotations.
     """
 
@@ -188,7 +182,7 @@ class Trace:
         Returns:
             What the box head says of each.
         """
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.model):
             return _classify(self.model, self.features, boxes, self.image_size)
 
     def with_proposals(self, proposals: Proposals, **settings: Any) -> "Trace":
@@ -227,7 +221,7 @@ class Trace:
         Returns:
             A new trace; everything before the detections is shared with this one.
         """
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.model):
             logits = _mask_logits(self.model, self.features, detections.boxes, self.image_size)
             result = _result(self.model, detections, logits, self.image_size, self.image.shape[1:])
         return replace(self, detections=detections, mask_logits=logits, result=result)
@@ -257,67 +251,64 @@ class Trace:
         return table
 
 
-def _check_model(model: FasterRCNN) -> None:
-    """Refuse a model whose steps are not the ones that the stages reproduce."""
-    if not isinstance(model, FasterRCNN):
-        raise TypeError(
-            f"model: expected a torchvision FasterRCNN or MaskRCNN, found {type(model).__name__}"
-        )
-    if model.training:
-        raise ValueError("model: expected eval mode, found training mode; call model.eval() first")
-    if model.roi_heads.has_keypoint():
-        raise ValueError("model: expected boxes and masks only, found a keypoint head")
-    known = (RegionProposalNetwork.filter_proposals, GlobalRegionProposalNetwork.filter_proposals)
-    steps = {
-        "rpn.filter_proposals": _code(model.rpn.filter_proposals) in known,
-        "rpn.forward": _code(model.rpn.forward) is RegionProposalNetwork.forward,
-        "roi_heads.postprocess_detections": (
-            _code(model.roi_heads.postprocess_detections) is RoIHeads.postprocess_detections
-        ),
-        "roi_heads.forward": _code(model.roi_heads.forward) is RoIHeads.forward,
-        "roi_heads.box_roi_pool": isinstance(model.roi_heads.box_roi_pool, MultiScaleRoIAlign),
-        "roi_heads.mask_roi_pool": not model.roi_heads.has_mask()
-        or isinstance(model.roi_heads.mask_roi_pool, MultiScaleRoIAlign),
-    }
-    for step, is_known in steps.items():
-        if not is_known:
-            raise ValueError(
-                f"model.{step}: expected torchvision's own, found one that replaces it"
-            )
-
-
-def _code(method: Callable) -> Callable:
-    """The function behind a method, or what was put in its place."""
-    return getattr(method, "__func__", method)
-
-
-def _unit_range(pixels: Tensor, dtype: torch.dtype) -> Tensor:
+def _unit_range(pixels: Tensor, weight: Tensor) -> Tensor:
     """The photo as a model takes it: in 0…1, in the precision of its weights."""
     if not isinstance(pixels, Tensor):
         raise TypeError(f"image: expected a Sample or a tensor, found {type(pixels).__name__}")
-    if pixels.ndim != 3 or pixels.shape[0] != 3:
-        raise ValueError(f"image: expected RGB of shape [3, H, W], found {list(pixels.shape)}")
-    if pixels.dtype == torch.uint8:
-        return pixels.to(dtype) / 255
-    if not pixels.is_floating_point() or not 0 <= pixels.min() <= pixels.max() <= 1:
+    if pixels.layout != torch.strided or pixels.device != weight.device:
         raise ValueError(
-            f"image: expected uint8, or floating point in 0…1, found {pixels.dtype} from "
+            f"image: expected an ordinary tensor on {weight.device} as the model, found "
+            f"{_short(pixels.layout)} on {pixels.device}"
+        )
+    if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.numel() == 0:
+        raise ValueError(
+            f"image: expected RGB of shape [3, H, W] with pixels, found {list(pixels.shape)}"
+        )
+    if pixels.dtype == torch.uint8:
+        return pixels.to(weight.dtype) / 255
+    if not pixels.is_floating_point():
+        raise ValueError(
+            f"image: expected uint8, or floating point in 0…1, found {_short(pixels.dtype)}"
+        )
+    if pixels.dtype != weight.dtype:
+        raise ValueError(
+            f"image: expected {_short(weight.dtype)} as the model's weights, or uint8, found "
+            f"{_short(pixels.dtype)}"
+        )
+    if not 0 <= pixels.min() <= pixels.max() <= 1:
+        raise ValueError(
+            f"image: expected uint8, or floating point in 0…1, found {_short(pixels.dtype)} from "
             f"{pixels.min()} to {pixels.max()}"
         )
-    if pixels.dtype != dtype:
-        raise ValueError(f"image: expected {dtype} as the model's weights, found {pixels.dtype}")
     return pixels
 
 
-def _anchors(model: FasterRCNN, images: ImageList, maps: list[Tensor]) -> Anchors:
-    generator = model.rpn.anchor_generator
+def _short(kind: torch.dtype | torch.layout) -> str:
+    return str(kind).removeprefix("torch.")
+
+
+def _features(model: FasterRCNN, images: ImageList) -> dict[str, Tensor]:
+    features = model.backbone(images.tensors)
+    # torchvision calls the map of a backbone that has only one so.
+    return {"0": features} if isinstance(features, Tensor) else dict(features)
+
+
+def _anchors(model: FasterRCNN, images: ImageList, features: dict[str, Tensor]) -> Anchors:
+    generator, maps = model.rpn.anchor_generator, list(features.values())
     height, width = images.tensors.shape[-2:]
     grids = []
     for per_cell, feature in zip(generator.num_anchors_per_location(), maps, strict=True):
         rows, columns = feature.shape[-2:]
         # torchvision's stride is a whole number of padded input pixels.
         grids.append(Grid(rows, columns, per_cell, (height // rows, width // columns)))
-    return Anchors(generator(images, maps)[0], tuple(grids))
+    # A copy: generators keep their anchors for the next photo of the same size.
+    return Anchors(generator(images, maps)[0].clone(), tuple(grids))
+
+
+def _score(model: FasterRCNN, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The RPN's objectness and delta of every anchor."""
+    objectness, deltas = concat_box_prediction_layers(*model.rpn.head(list(features.values())))
+    return objectness.flatten(), deltas
 
 
 def _pool(
@@ -353,7 +344,10 @@ def _mask_logits(
     if not heads.has_mask():
         return None
     pooled, _ = _pool(model, features, boxes, image_size, "mask")
-    return heads.mask_predictor(heads.mask_head(pooled))
+    logits = heads.mask_predictor(heads.mask_head(pooled))
+    if logits.isnan().any():
+        raise ValueError("mask head: its logits contain NaN; did the training diverge?")
+    return logits
 
 
 def _result(
@@ -370,11 +364,13 @@ def _result(
         "scores": detections.scores,
     }
     size = (photo_size[0], photo_size[1])
-    [result] = model.transform.postprocess([found], [image_size], [size])
-    if mask_logits is not None:
-        probs = class_probs(mask_logits, detections.labels)
-        result["masks"] = paste_soft(probs, result["boxes"], size)[:, None]
-    return result
+    [answer] = model.transform.postprocess([found], [image_size], [size])
+    if mask_logits is None:
+        return Result(answer, None)
+    probs = class_probs(mask_logits, detections.labels)
+    # A copy: who changes the answer's boxes does not move the masks.
+    boxes = answer["boxes"].clone()
+    return Result(answer, lambda: paste_soft(probs, boxes, size)[:, None])
 
 
 def _letterbox(model: FasterRCNN, images: ImageList, photo: Tensor) -> Letterbox:

@@ -1,5 +1,8 @@
 """The trace: everything a model computed, under the names and in the shapes of the notes."""
 
+import copy
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -7,11 +10,12 @@ import torch
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.ops import box_iou
 
-from mrcnn_steps import Sample, Trace, sample, trace
+from mrcnn_steps import Sample, Trace, sample, trace, tracing
 from mrcnn_steps.boxes import decode
 from mrcnn_steps.detection import detect
 from mrcnn_steps.model.network import tiny
 from mrcnn_steps.proposals import propose
+from mrcnn_steps.result import Result
 
 
 @pytest.fixture(scope="module")
@@ -326,6 +330,135 @@ def test_classes_have_names(traced, model, photo):
     assert len(traced.class_names) == 81
     assert traced.class_names[0] == "background"
     assert traced.class_names[1] == "person"
-    own = ("nothing", *(f"thing {i}" for i in range(1, 81)))
+    own = ("BG", *(f"thing {i}" for i in range(1, 81)))
     named = trace(model, photo.image, class_names=own)
     assert named.class_names == ("background", *own[1:])
+
+
+# --- objects of classes that the model does not know ----------------------------------------
+
+
+@pytest.fixture(scope="module")
+def own_model():
+    """A model of somebody's own classes, in an order of their own."""
+    torch.manual_seed(0)
+    return tiny(("background", "washer", "chair", "person"), 256, box_score_thresh=0.01).eval()
+
+
+def test_unknown_objects_are_left_out_and_that_is_said(own_model, photo):
+    with pytest.warns(UserWarning, match="left out") as said:
+        truth = trace(own_model, photo).ground_truth
+    names = [photo.class_names[label] for label in photo.labels.tolist()]
+    known = [row for row, name in enumerate(names) if name in ("person", "chair")]
+    unknown = [row for row, name in enumerate(names) if name not in ("person", "chair")]
+    assert known
+    assert unknown
+    assert truth.objects.tolist() == known
+    assert truth.labels.tolist() == [3 if names[row] == "person" else 2 for row in known]
+    assert len(truth.masks) == len(truth.boxes) == len(known)
+    assert truth.unknown_objects.tolist() == unknown
+    scale = 256 / max(photo.image.shape[1:])
+    sizes = photo.boxes[unknown][:, 2:] - photo.boxes[unknown][:, :2]
+    found = truth.unknown_boxes[:, 2:] - truth.unknown_boxes[:, :2]
+    torch.testing.assert_close(found, sizes * scale, rtol=0.01, atol=0.01)
+    [warning] = said
+    assert f"{len(unknown)} objects left out" in str(warning.message)
+    assert all(names[row] in str(warning.message) for row in unknown)
+
+
+def test_a_photo_of_nothing_that_the_model_knows(model, photo):
+    strange = replace(photo, class_names=("background", *(f"x{i}" for i in range(80))))
+    with pytest.warns(UserWarning, match="left out"):
+        traced = trace(model, strange)
+    truth = traced.ground_truth
+    assert len(truth.objects) == len(truth.boxes) == len(truth.positive_proposals) == 0
+    assert len(truth.unknown_objects) == len(photo.labels)
+    assert (truth.rpn_targets.labels <= 0).all()
+    traced.table()
+
+
+def test_crowds_keep_their_class(own_model, photo):
+    names = [photo.class_names[label] for label in photo.labels.tolist()]
+    rows = [names.index("person"), names.index("bottle"), names.index("chair")]
+    crowd = photo.crowd.clone()
+    crowd[rows] = True
+    crowded = replace(photo, crowd=crowd)
+    with pytest.warns(UserWarning, match="left out"):
+        truth = trace(own_model, crowded).ground_truth
+    expected = {"person": 3, "bottle": -1, "chair": 2}
+    assert truth.crowd_labels.tolist() == [expected[names[row]] for row in sorted(rows)]
+    assert len(truth.crowd_boxes) == 3
+
+
+# --- memory ---------------------------------------------------------------------------------
+
+
+def test_masks_are_pasted_when_they_are_read(model, photo, monkeypatch):
+    pasted = []
+    original = tracing.paste_soft
+    monkeypatch.setattr(tracing, "paste_soft", lambda *given: pasted.append(1) or original(*given))
+    result = trace(model, photo.image).result
+    assert list(result) == ["boxes", "labels", "scores", "masks"]
+    assert len(result) == 4
+    assert "masks" in result
+    assert not pasted
+    boxes = result["boxes"].clone()
+    result["boxes"].zero_()
+    masks = result["masks"]
+    assert result["masks"] is masks
+    assert pasted == [1]
+    assert masks.any(), "the masks lie where the boxes were"
+    result["boxes"].copy_(boxes)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [dict, dict.copy, copy.deepcopy, lambda r: {**r}, lambda r: r | {}, lambda r: dict(r.items())],
+)
+def test_the_result_is_a_dictionary_like_any_other(read):
+    found = {"boxes": torch.zeros(2, 4), "masks": torch.ones(3)}
+    result = Result({"boxes": found["boxes"]}, lambda: found["masks"])
+    assert isinstance(result, dict)
+    assert result.keys() == found.keys()
+    copied = read(result)
+    assert type(copied) is dict
+    assert list(copied) == list(found)
+    assert all(torch.equal(copied[name], found[name]) for name in found)
+
+
+def test_masks_can_be_replaced_and_taken_out():
+    result = Result({"boxes": torch.zeros(2, 4)}, lambda: torch.ones(3))
+    result["masks"] = torch.zeros(3)
+    assert not result.pop("masks").any()
+    assert list(result) == ["boxes"]
+    with pytest.raises(KeyError):
+        result["masks"]
+    assert list(Result({"boxes": torch.zeros(2, 4)}, None)) == ["boxes"]
+
+
+TWELVE_MEGAPIXELS = """
+import resource, torch
+import torch.nn.functional as F
+from mrcnn_steps import Sample, load_model, sample, trace
+torch.set_num_threads(1)
+small = sample("voc_people")
+enlarge = lambda pixels: F.interpolate(pixels[None], (3000, 4000))[0]
+photo = Sample.from_masks(
+    enlarge(small.image),
+    enlarge(small.masks[:6].byte()).bool(),
+    small.labels[:6],
+    small.crowd[:6],
+    small.class_names,
+    "phone",
+)
+traced = trace(load_model("tiny"), photo)
+assert len(traced.detections) > 90, len(traced.detections)
+assert traced.result["boxes"][:, 0].max() > 1024
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+def test_a_photo_of_twelve_megapixels_takes_little_memory():
+    command = [sys.executable, "-c", TWELVE_MEGAPIXELS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1.5, "GB at most"

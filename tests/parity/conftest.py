@@ -1,5 +1,6 @@
 """Models of every kind with random weights, whose heads find hundreds of things in any photo."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -166,7 +167,6 @@ def model(request: pytest.FixtureRequest, lively: Callable[[str], FasterRCNN]) -
 
 
 @pytest.fixture
-def small(landscape: Sample) -> MaskRCNN:
+def small(lively: Callable[[str], FasterRCNN]) -> FasterRCNN:
     """A quick model of one's own, to break."""
-    torch.manual_seed(0)
-    return liven(single_map().eval(), landscape.image / 255)
+    return copy.deepcopy(lively("single_map"))

@@ -19,10 +19,20 @@ def type_refused():
     return TypeError, jaxtyping.TypeCheckError
 
 
-def test_a_model_in_training_mode(small, landscape):
-    with pytest.raises(ValueError, match=r"training mode; call model.eval\(\) first"):
-        trace(small.train(), landscape)
-    assert small.training
+@pytest.mark.parametrize("part", ["rpn", "roi_heads", "transform"])
+def test_a_part_in_training_mode(small, landscape, part):
+    getattr(small, part).training = True
+    with pytest.raises(ValueError, match=rf"model\.{part}: found training mode .* model\.eval"):
+        trace(small, landscape)
+
+
+def test_a_layer_that_would_learn_from_the_photo(small, landscape):
+    """A convolution put in after `model.eval()` minds no mode; a batch norm does."""
+    small.backbone.append(nn.Conv2d(24, 24, 1))
+    trace(small, landscape)
+    small.backbone.append(nn.BatchNorm2d(24))
+    with pytest.raises(ValueError, match=r"model\.backbone\.9: found training mode"):
+        trace(small, landscape)
 
 
 def test_a_model_with_keypoints(small, landscape):
@@ -78,9 +88,73 @@ def test_a_pooling_of_ones_own_is_named(small, landscape):
         trace(small, landscape)
 
 
+@pytest.mark.parametrize("part", ["", "rpn", "roi_heads", "roi_heads.mask_roi_pool"])
+@pytest.mark.parametrize("kind", ["forward", "forward_pre"])
+def test_a_hook_that_would_not_run_is_named(small, landscape, part, kind):
+    def show_me_the_proposals(*arguments):
+        raise AssertionError("never called")
+
+    module = small.get_submodule(part)
+    handle = getattr(module, f"register_{kind}_hook")(show_me_the_proposals)
+    with pytest.raises(ValueError, match=r"show_me_the_proposals.*remove it") as refusal:
+        trace(small, landscape)
+    assert str(refusal.value).startswith(f"model.{part}:" if part else "model:")
+    undo = str(refusal.value).rsplit("with ", 1)[1]
+    exec(undo, {"model": small})
+    trace(small, landscape)
+    handle.remove()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("rpn.box_coder.weights", (10.0, 10.0, 5.0, 5.0)),
+        ("rpn.box_coder.bbox_xform_clip", 0.01),
+        ("roi_heads.box_coder.bbox_xform_clip", 0.01),
+    ],
+)
+def test_a_number_that_the_stages_take_for_granted(small, landscape, path, value):
+    part, coder, name = path.split(".")
+    setattr(getattr(getattr(small, part), coder), name, value)
+    with pytest.raises(ValueError, match=rf"model\.{path}: expected torchvision's own"):
+        trace(small, landscape)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_model_of_other_channels_than_red_green_blue(small, landscape, channels):
+    small.transform.image_mean, small.transform.image_std = [0.5] * channels, [0.2] * channels
+    small.backbone[0] = nn.Conv2d(channels, 12, 3, stride=2, padding=1)
+    with pytest.raises(ValueError, match=rf"photos of 3 channels \(RGB\), found {channels}"):
+        trace(small, landscape)
+
+
+def test_one_mean_for_all_three_channels(small, landscape):
+    small.transform.image_mean, small.transform.image_std = [0.5], [0.2]
+    trace(small, landscape)
+
+
+def test_weights_of_half_precision(small, landscape):
+    with pytest.raises(ValueError, match=r"found float16; call model\.float\(\)"):
+        trace(small.half(), landscape)
+
+
+@pytest.mark.parametrize("part", ["box_predictor.cls_score", "mask_predictor.mask_fcn_logits"])
+def test_a_head_that_gives_no_numbers(small, landscape, part):
+    small.roi_heads.get_submodule(part).bias.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="NaN; did the training diverge"):
+        trace(small, landscape)
+
+
 def test_a_photo_that_is_none(small, refused, type_refused):
     grey, alpha = torch.rand(1, 40, 50), torch.rand(4, 40, 50)
-    for image in (grey, grey[0], alpha, grey[None]):
+    empty = torch.zeros(3, 0, 5, dtype=torch.uint8), torch.zeros(3, 5, 0)
+    deep = torch.zeros(3, 40, 50, dtype=torch.uint16), torch.zeros(3, 40, 50, dtype=torch.int32)
+    odd = (
+        torch.zeros(3, 40, 50, dtype=torch.complex64),
+        torch.zeros(3, 40, 50).to_sparse(),
+        torch.zeros(3, 40, 50, device="meta"),
+    )
+    for image in (grey, grey[0], alpha, grey[None], *empty, *deep, *odd):
         with pytest.raises(refused):
             trace(small, image)
     for image in ("photo.jpg", None, [torch.rand(3, 40, 50)]):
@@ -103,11 +177,14 @@ def test_a_photo_of_another_precision_than_the_model(small, landscape):
 
 
 def test_names_that_do_not_fit_the_model(small, landscape):
-    with pytest.raises(ValueError, match="the model has 5 classes, found 2 names"):
+    with pytest.raises(ValueError, match=r"class_names: found 2 names .* the model has 5 classes"):
         trace(small, landscape.image, class_names=("background", "person"))
 
 
-def test_a_label_outside_the_models_classes(small, landscape):
-    names = ("background", "person", "chair", "cup", "dining table")
-    with pytest.raises(ValueError, match=r"bottle.* are not among the model's 5 classes"):
-        trace(small, landscape, class_names=names)
+def test_names_without_the_background(small, landscape):
+    names = ("person", "chair", "bottle", "dining table", "cup")
+    with pytest.raises(ValueError, match=r"class_names: found person, .* the background first"):
+        trace(small, landscape.image, class_names=names)
+    small.class_names = names
+    with pytest.raises(ValueError, match=r"model\.class_names: found person"):
+        trace(small, landscape.image)

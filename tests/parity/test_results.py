@@ -1,7 +1,11 @@
 """A trace ends with exactly what the model itself returns."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mrcnn_steps import trace
@@ -208,6 +212,74 @@ def test_neither_model_nor_photo_is_changed(small, landscape):
     assert not any(value.requires_grad for value in traced.result.values())
 
 
+def test_a_model_in_training_mode_is_traced_as_in_eval_mode_and_stays_as_it_was(lively, landscape):
+    """Frozen parts keep their mode, batch norm its statistics; dropout draws no random number."""
+    model = copy.deepcopy(lively("own_anchors"))
+    model.roi_heads.box_head.add_module("dropout", nn.Dropout(0.5))
+    image = landscape.image / 255
+    peer = returned(model.eval(), image)
+    for pool in (model.roi_heads.box_roi_pool, model.roi_heads.mask_roi_pool):
+        pool.scales = pool.map_levels = None
+    model.train()
+    model.backbone.body.layer1.eval()
+    model.rpn.head.register_forward_hook(lambda *_: calls.append("head"))
+    calls = []
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    hooks = [len(module._forward_hooks) for module in model.modules()]
+    random_state = torch.get_rng_state()
+
+    traced = trace(model, landscape)
+    assert_same(traced.result, peer)
+    assert calls == ["head"]
+    assert_same(traced.with_proposals(traced.proposals).result, peer)
+
+    assert [module.training for module in model.modules()] == modes
+    assert any(modes)
+    assert not all(modes)
+    assert [len(module._forward_hooks) for module in model.modules()] == hooks
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert all((parameter.grad == 1).all() for parameter in model.parameters())
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert model.roi_heads.box_roi_pool.scales is None
+    assert torch.is_grad_enabled()
+
+
+def test_a_model_that_fails_keeps_its_mode(small, landscape):
+    small.train().roi_heads.mask_predictor.mask_fcn_logits.bias.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="NaN"):
+        trace(small, landscape)
+    assert all(module.training for module in small.modules())
+
+
+def tensors_of(value, seen):
+    """Every tensor that can be reached from an object, whatever holds it."""
+    if id(value) in seen or isinstance(value, str | int | float | type | None):
+        return
+    seen.add(id(value))
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from tensors_of(part, seen)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from tensors_of(part, seen)
+    elif hasattr(value, "__dict__"):
+        yield from tensors_of(vars(value), seen)
+
+
+def test_nothing_that_a_trace_hands_out_belongs_to_the_model(model, landscape):
+    """Whoever changes a trace in a notebook must not change the model."""
+    traced = replace(trace(model, landscape), sample=None)
+    of_model = {tensor.untyped_storage().data_ptr() for tensor in tensors_of(model, set())}
+    tensors = list(tensors_of(vars(traced) | {"model": None}, set()))
+    assert len(tensors) > 40
+    assert not any(tensor.untyped_storage().data_ptr() in of_model for tensor in tensors)
+
+
 def test_two_traces_are_the_same(small, landscape):
     assert_same(trace(small, landscape).result, trace(small, landscape).result)
 
@@ -226,7 +298,7 @@ def test_no_tensor_is_larger_than_the_models_own(lively, landscape):
             return out
 
     with Largest() as ours:
-        trace(model, landscape.image)
+        assert trace(model, landscape.image).result["masks"].any()
     with Largest() as theirs:
         returned(model, landscape.image / 255)
     assert 0 < ours.bytes <= theirs.bytes
