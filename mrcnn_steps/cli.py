@@ -14,6 +14,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
+from mrcnn_steps.files import describe
+
 COMMANDS = {
     "inspect": (
         "mrcnn_steps.commands.inspect",
@@ -60,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 2 after a message on the error output.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    # Started with its output closed (by cron, or by `>&-`), Python has none to write to.
+    sys.stdout, sys.stderr = (
+        stream or open(os.devnull, "w")  # noqa: SIM115
+        for stream in (sys.stdout, sys.stderr)
+    )
     try:
         with _plain_warnings():
             status = _run(given)
@@ -71,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (ValueError, OSError) as error:
-        print(f"mrcnn-steps: {error}", file=sys.stderr)
+        said = describe(error) if isinstance(error, OSError) else error
+        print(f"mrcnn-steps: {said}", file=sys.stderr)
         return FAILED
     return status
 

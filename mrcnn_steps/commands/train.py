@@ -10,15 +10,14 @@ averaged weights, for `load_model`), `log.csv`, `loss.png` and, with validation 
 import argparse
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
-from mrcnn_steps.data.coco import CocoFolder
 from mrcnn_steps.model.architectures import ARCHITECTURES, CANVAS
-from mrcnn_steps.model.augment import Augmentation
-from mrcnn_steps.model.processes import process_group
+from mrcnn_steps.model.processes import choose_device, process_group
+from mrcnn_steps.model.readiness import check_settings, open_data, run_folder
 from mrcnn_steps.model.run import start
 from mrcnn_steps.model.train import train
-from mrcnn_steps.model.training_set import TrainingSet
 
 # An instances file has no keypoints to train Keypoint R-CNN on.
 TRAINABLE = tuple(name for name in ARCHITECTURES if not name.startswith("keypoint"))
@@ -118,78 +117,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument("--device", help="cuda, cpu, … (default: cuda where there is one)")
 
 
-def check_settings(args: argparse.Namespace) -> None:
-    """Refuse numbers with which no step can be made."""
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    # The last map of SSDLite is a single cell, of which BatchNorm can normalize no fewer than two.
-    photos, many = (2, "two photos") if "ssdlite" in args.model else (1, "one photo")
-    for name, least in (("iterations", 1), ("image_size", 1), ("batch_size", photos * processes)):
-        if (found := getattr(args, name)) < least:
-            each = f", {many} for each process" if name == "batch_size" else ""
-            raise ValueError(
-                f"--{name.replace('_', '-')}: found {found}, expected at least {least}{each}"
-            )
-    if args.image_size != (own := CANVAS.get(args.model, args.image_size)):
-        raise ValueError(
-            f"--image-size: found {args.image_size}, expected {own}, the only size of {args.model}"
-        )
-
-
 def run(args: argparse.Namespace) -> int:
     """Run `mrcnn-steps train`.
 
     Returns:
-        0; 130 after Ctrl-C, with a checkpoint to resume from.
+        0; 130 after Ctrl-C and 143 after SIGTERM, with a checkpoint to resume from.
 
     Raises:
         ValueError, OSError: Something about the data, the output folder or the settings is wrong;
             raised before the first step.
-        NonFiniteLossError: The loss is NaN or infinite.
+        TrainingError: Whatever goes wrong afterwards; what was learned is saved first.
     """
     if args.image_size is None:
         args.image_size = CANVAS.get(args.model, 1024)
     check_settings(args)
+    choose_device(args.device)
     training, validation = open_data(args)
-    check_folder(args.out, args.resume)
-    with process_group(args.device) as device:
+    # Of the processes that `torchrun` starts, the first alone writes.
+    first = os.environ.get("RANK", "0") == "0"
+    own = run_folder(args.out, args.resume) if first else nullcontext()
+    with own, process_group(args.device) as device:
         state = start(args, training, device)
         return train(args, state, training, validation, device)
-
-
-def open_data(args: argparse.Namespace) -> tuple[TrainingSet, CocoFolder | None]:
-    """Open and check all data sets."""
-    if len(args.images) != len(args.annotations):
-        raise ValueError(
-            f"expected an --annotations for each --images, found {len(args.annotations)} "
-            f"for {len(args.images)}"
-        )
-    folders = [
-        CocoFolder(images, annotations)
-        for images, annotations in zip(args.images, args.annotations, strict=True)
-    ]
-    validation = None
-    if args.val_annotations is not None:
-        validation = CocoFolder(args.val_images or args.images[0], args.val_annotations)
-    for folder in (*folders, *([validation] if validation else [])):
-        folder.check_images()
-    how = Augmentation((args.scale[0], args.scale[1]), args.color, args.paste)
-    training = TrainingSet(folders, args.image_size, how)
-    if len(training) == 0:
-        raise ValueError(f"{args.annotations[0]}: found no photos to train on")
-    return training, validation
-
-
-def check_folder(out: Path, resume: bool) -> None:
-    """Make the run's folder and find out now whether files can be written there."""
-    last = out / "last.pth"
-    if resume and not last.is_file():
-        raise FileNotFoundError(f"{last}: nothing to resume from")
-    if not resume and last.exists():
-        raise FileExistsError(f"{last}: holds a run already; --resume continues it")
-    out.mkdir(parents=True, exist_ok=True)
-    probe = out / f".probe{os.getpid()}"
-    probe.touch()
-    probe.unlink()
 
 
 if __name__ == "__main__":

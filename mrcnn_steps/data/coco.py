@@ -140,6 +140,17 @@ class CocoFolder:
         """
         return self.images / self._records[index]["file_name"]
 
+    def image_size(self, index: int) -> tuple[int, int]:
+        """Return the size of a photo as the file says it.
+
+        Args:
+            index: which photo, in the order of the file.
+
+        Returns:
+            `(width, height)` in pixels, without opening the photo.
+        """
+        return self._records[index]["width"], self._records[index]["height"]
+
     def labels_present(self, index: int) -> frozenset[int]:
         """Return the labels of the objects annotated in a photo, crowds left out.
 

@@ -13,7 +13,7 @@ from torchvision.models import detection
 
 from mrcnn_steps.class_names import check_class_names, difference
 from mrcnn_steps.data.coco_classes import COCO_CLASSES
-from mrcnn_steps.files import write_atomically
+from mrcnn_steps.files import write_atomically, write_bytes
 from mrcnn_steps.model.architectures import (
     ARCHITECTURES,
     TORCHVISION_CLASSES,
@@ -56,8 +56,7 @@ def save_weights(model: Any, path: Path, architecture: str, image_size: int) -> 
         "class_names": json.dumps(list(model.class_names)),
         "image_size": str(image_size),
     }
-    content = safetensors.torch.save(weights, metadata)
-    write_atomically(path, lambda file: file.write_bytes(content))
+    write_bytes(path, safetensors.torch.save(weights, metadata))
 
 
 def halve(value: Tensor) -> Tensor:
@@ -70,9 +69,14 @@ def save_state(state: dict[str, Any], path: Path) -> None:
     """Write a training state that `read` can load again."""
 
     def write(file: Path) -> None:
-        # torch's own writer hides why the system refused; Python's file tells.
         with open(file, "wb") as stream:
-            torch.save(state, stream)
+            try:
+                torch.save(state, stream)
+            except RuntimeError as error:
+                # torch's own complaint covers why the system refused to write.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
     write_atomically(path, write)
 

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from mrcnn_steps.files import write_atomically
+from mrcnn_steps.model.reading import say
 
 EVERY = 20
 
@@ -18,15 +19,26 @@ class Log:
 
     def __init__(self, folder: Path, step: int):
         self.folder = folder
-        self.rows: list[dict[str, float]] = []
+        self.rows = self._read(step) if step else []
         self.pending: list[dict[str, float]] = []
-        if step and (folder / "log.csv").is_file():
-            with open(folder / "log.csv", newline="") as file:
+
+    def _read(self, step: int) -> list[dict[str, float]]:
+        """The lines up to a step; a damaged log costs the log, not the run."""
+        path = self.folder / "log.csv"
+        if not path.is_file():
+            return []
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
                 rows = [
                     {name: float(value) for name, value in row.items()} | {"step": int(row["step"])}
                     for row in csv.DictReader(file)
                 ]
-            self.rows = [row for row in rows if row["step"] <= step]
+            if not all({"seconds", "lr"} <= row.keys() for row in rows):
+                raise ValueError("columns are missing")
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            say(f"{path}: found no log of a run ({error}); a new one is begun")
+            return []
+        return [row for row in rows if row["step"] <= step]
 
     def add(self, step: int, seconds: float, lr: float, losses: dict[str, float]) -> None:
         """Note the losses of a step."""
@@ -40,6 +52,9 @@ class Log:
             return
         last, count = self.pending[-1], len(self.pending)
         means = {name: sum(row[name] for row in self.pending) / count for name in last}
+        if self.rows and self.rows[0].keys() != means.keys():
+            say(f"{self.folder / 'log.csv'}: has other columns; a new one is begun")
+            self.rows = []
         self.rows.append(means | {"step": last["step"], "seconds": last["seconds"]})
         self.pending = []
 

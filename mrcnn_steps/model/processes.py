@@ -8,6 +8,37 @@ import torch
 from torch import distributed
 
 
+def choose_device(name: str | None) -> torch.device:
+    """Find the device of a name.
+
+    Args:
+        name: What the user asked for; None takes a GPU where there is one.
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: There is no such device here; names those that there are.
+    """
+    here = devices()
+    if name is None:
+        return torch.device("cuda" if "cuda" in here else "cpu")
+    if name not in here:
+        raise ValueError(f"--device: found {name!r}, expected one of {', '.join(here)}")
+    return torch.device(name)
+
+
+def devices() -> list[str]:
+    """The devices of this machine, as torch calls them."""
+    found = ["cpu"]
+    if torch.accelerator.is_available():
+        kind = torch.accelerator.current_accelerator()
+        if kind is not None:
+            numbers = range(torch.accelerator.device_count())
+            found += [kind.type, *(f"{kind.type}:{number}" for number in numbers)]
+    return found
+
+
 @contextmanager
 def process_group(device: str | None) -> Iterator[torch.device]:
     """Join the processes that `torchrun` started, if it did.
@@ -17,12 +48,14 @@ def process_group(device: str | None) -> Iterator[torch.device]:
 
     Yields:
         The device of this process.
+
+    Raises:
+        ValueError: There is no such device here.
     """
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    here = choose_device(device)
     if "WORLD_SIZE" not in os.environ:
-        yield torch.device(kind)
+        yield here
         return
-    here = torch.device(kind)
     if here.type == "cuda":
         here = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(here)

@@ -14,16 +14,13 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from mrcnn_steps.model.architectures import build, check_tail
 from mrcnn_steps.model.checkpoint import fit, save_state, save_weights
 from mrcnn_steps.model.log import Log
-from mrcnn_steps.model.pretrained import freeze_norms, load_backbone, start_from
-from mrcnn_steps.model.reading import read
+from mrcnn_steps.model.pretrained import freeze_norms, keep_norms, load_backbone, start_from
+from mrcnn_steps.model.resuming import load_moments, read_state
 from mrcnn_steps.model.schedule import Average
 from mrcnn_steps.model.training_set import TrainingSet
 
 # What ImageNet has taught: of R-CNN, RetinaNet and FCOS the body, of SSD the features.
 PRETRAINED = ("backbone.body.", "backbone.features.")
-
-# What may differ between a run and its continuation.
-FREE_SETTINGS = ("resume", "workers", "device", "out", "evaluations", "save_minutes")
 
 
 @dataclass
@@ -64,7 +61,8 @@ def start(args: argparse.Namespace, training: TrainingSet, device: torch.device)
         check_tail(args.model)
         freeze_norms(model.backbone)
     if args.resume:
-        pass
+        before = read_state(args.out / "last.pth", settings_of(args), model.class_names)
+        keep_norms(model, before["model"])
     elif args.weights is not None:
         start_from(model, args.model, args.weights)
     elif args.backbone_weights is not None:
@@ -81,7 +79,7 @@ def start(args: argparse.Namespace, training: TrainingSet, device: torch.device)
     )
     state = Run(model, average, optimizer)
     if args.resume:
-        resume(state, args)
+        resume(state, before, args.out / "last.pth")
     return state
 
 
@@ -146,21 +144,9 @@ def save(state: Run, args: argparse.Namespace, log: Log) -> None:
     log.write()
 
 
-def resume(state: Run, args: argparse.Namespace) -> None:
+def resume(state: Run, before: dict[str, Any], path: Path) -> None:
     """Take up the state of the last checkpoint."""
-    path = args.out / "last.pth"
-    _, content = read(path)
-    if "settings" not in content:
-        raise ValueError(f"{path}: holds weights but no training state to resume from")
-    now, then = settings_of(args), content["settings"]
-    changed = [
-        f"{name}: {then.get(name)} then, {now.get(name)} now"
-        for name in {**then, **now}
-        if name not in FREE_SETTINGS and now.get(name) != then.get(name)
-    ]
-    if changed:
-        raise ValueError(f"{path}: the run was started with other settings: {'; '.join(changed)}")
-    fit(state.model, content["model"], path)
-    fit(state.average.model, content["average"], path)
-    state.optimizer.load_state_dict(content["optimizer"])
-    state.step, state.seconds = content["step"], content["seconds"]
+    fit(state.model, before["model"], path)
+    fit(state.average.model, before["average"], path)
+    load_moments(state.optimizer, before["optimizer"], path)
+    state.step, state.seconds = before["step"], float(before["seconds"])

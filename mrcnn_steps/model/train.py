@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mrcnn_steps.data.coco import CocoFolder
-from mrcnn_steps.files import write_json
+from mrcnn_steps.files import describe, write_json
 from mrcnn_steps.model.evaluate import evaluate, place_in_group, table
 from mrcnn_steps.model.log import Log
 from mrcnn_steps.model.losses import Losses
@@ -28,7 +28,13 @@ from mrcnn_steps.model.schedule import learning_rate_factor
 from mrcnn_steps.model.training_set import Batch, BatchStream, TrainingSet, collate
 
 LARGEST_GRADIENT = 10.0
-INTERRUPTED = 130
+
+# Ctrl-C, and what machines send before they go down or to make room for others.
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class TrainingError(ValueError):
+    """What ended a training, and what of it is saved, in one line."""
 
 
 class NonFiniteLossError(ValueError):
@@ -42,16 +48,19 @@ def train(
     validation: CocoFolder | None,
     device: torch.device,
 ) -> int:
-    """Train until the end of the schedule or Ctrl-C; returns the exit status."""
+    """Train until the end of the schedule, Ctrl-C or SIGTERM.
+
+    Returns:
+        The exit status: 0, or 128 and the number of the signal.
+
+    Raises:
+        TrainingError: Something went wrong; what was learned is saved.
+    """
     rank, world = place_in_group()
     losses: nn.Module = Losses(state.model)
     if world > 1:
         losses = DistributedDataParallel(losses)
     log = Log(args.out, state.step)
-    batches = load_batches(args, training, state.step, device, rank, world)
-    generator = torch.Generator(device)
-    before, began = state.seconds, time.monotonic()
-    saved, evaluated = began, int(progress_of(args, state) * args.evaluations)
     bar = tqdm(
         total=None if args.minutes else args.iterations,
         initial=state.step,
@@ -59,39 +68,93 @@ def train(
         mininterval=1,
         unit="step",
     )
-    with interruptions() as interrupted, bar:
-        while (progress := progress_of(args, state)) < 1:
-            factor = learning_rate_factor(state.step, progress, args.warmup)
-            for group in state.optimizer.param_groups:
-                group["lr"] = group["base_lr"] * factor
-            seed_step(args.seed, state.step, rank, generator)
-            values = training_step(state, losses, next(batches), generator, device)
-            state.step += 1
-            state.average.update(state.model, state.step)
-            seconds = before + time.monotonic() - began
-            stop, state.seconds = agree(bool(interrupted), seconds, device, world)
-            log.add(state.step, state.seconds, args.lr * factor, values)
-            bar.update()
-            bar.set_postfix(log.latest, refresh=False)
-            if rank == 0 and (stop or time.monotonic() - saved > 60 * args.save_minutes):
-                if stop:
-                    log.close_line()
-                save(state, args, log)
-                saved = time.monotonic()
+    with interruptions() as received, bar:
+        try:
+            batches = load_batches(args, training, state.step, device, rank, world)
+            return loop(args, state, losses, batches, validation, log, bar, received, device)
+        except Exception as error:
+            if received and isinstance(error, RuntimeError):
+                # SIGTERM may end the workers too, and then there is no last batch.
+                bar.write(f"interrupted: {rescue(state, args, log)}")
+                return 128 + received[0]
+            kept = "" if rank > 0 else f"; {rescue(state, args, log)}"
+            raise TrainingError(f"step {state.step}: {reason_of(error)}{kept}") from error
+
+
+def loop(
+    args: argparse.Namespace,
+    state: Run,
+    losses: nn.Module,
+    batches: Iterator[Batch],
+    validation: CocoFolder | None,
+    log: Log,
+    bar: tqdm,
+    received: list[int],
+    device: torch.device,
+) -> int:
+    """Take the steps of `train`, and save and measure in between; returns the exit status."""
+    rank, world = place_in_group()
+    generator = torch.Generator(device)
+    before, began = state.seconds, time.monotonic()
+    saved, evaluated = began, int(progress_of(args, state) * args.evaluations)
+    while (progress := progress_of(args, state)) < 1:
+        factor = learning_rate_factor(state.step, progress, args.warmup)
+        for group in state.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        seed_step(args.seed, state.step, rank, generator)
+        values = training_step(state, losses, next(batches), generator, device)
+        state.step += 1
+        state.average.update(state.model, state.step)
+        seconds = before + time.monotonic() - began
+        stop, state.seconds = agree(max(received, default=0), seconds, device, world)
+        log.add(state.step, state.seconds, args.lr * factor, values)
+        bar.update()
+        bar.set_postfix(log.latest, refresh=False)
+        due = int(progress_of(args, state) * args.evaluations)
+        measure = not stop and validation is not None and evaluated < due < args.evaluations
+        late = time.monotonic() - saved > 60 * args.save_minutes
+        if rank == 0 and (stop or measure or late):
             if stop:
-                if rank == 0:
-                    bar.write(f"interrupted after step {state.step}; --resume continues")
-                return INTERRUPTED
-            due = int(progress_of(args, state) * args.evaluations)
-            if validation is not None and evaluated < due < args.evaluations:
-                evaluated = due
-                report(state, args, validation, device, bar)
+                log.close_line()
+            save(state, args, log)
+            saved = time.monotonic()
+        if stop:
+            if rank == 0:
+                bar.write(f"interrupted after step {state.step}; --resume continues")
+            return 128 + stop
+        if validation is not None and measure:
+            evaluated = due
+            report(state, args, validation, device, bar)
     if rank == 0:
         log.close_line()
         save(state, args, log)
     if validation is not None:
         report(state, args, validation, device, bar)
     return 0
+
+
+def rescue(state: Run, args: argparse.Namespace, log: Log) -> str:
+    """Save what was learned after an error; tells what there is to go on from."""
+    if state.step == 0:
+        return "nothing was learned yet"
+    try:
+        log.close_line()
+        save(state, args, log)
+    except OSError:
+        if (args.out / "last.pth").is_file():
+            return "the last checkpoint is still there; --resume continues"
+        return "no checkpoint could be written"
+    return f"the checkpoint of step {state.step} is written; --resume continues"
+
+
+def reason_of(error: Exception) -> str:
+    """Tell an error in one line, from a worker that loads photos too."""
+    text = describe(error) if isinstance(error, OSError) else str(error)
+    # A worker's error comes with the worker's traceback, whose last line says what it was.
+    lines = text.strip().splitlines()[-1:] if "Original Traceback" in text else text.split("\n")
+    kind = type(error).__name__
+    line = " ".join(line.strip() for line in lines).strip().removeprefix(f"{kind}: ")
+    return line if isinstance(error, ValueError | OSError) and line else f"{kind}: {line}"
 
 
 def progress_of(args: argparse.Namespace, state: Run) -> float:
@@ -128,9 +191,7 @@ def training_step(
     values = dict(zip([*parts, "gradient"], numbers, strict=True))
     if not all(map(torch.isfinite, torch.tensor(numbers))):
         ids = ", ".join(map(str, batch.image_ids))
-        raise NonFiniteLossError(
-            f"step {state.step}: found {values}, expected finite losses; image ids: {ids}"
-        )
+        raise NonFiniteLossError(f"found {values}, expected finite losses; image ids: {ids}")
     state.optimizer.step()
     return values
 
@@ -154,7 +215,11 @@ def load_batches(
         prefetch_factor=4 if args.workers else None,
         worker_init_fn=leave_interrupts_to_parent if args.workers else None,
     )
-    return iter(loader)
+    batches = iter(loader)
+    if hasattr(signal, "SIGCHLD"):
+        # A worker that is killed is missed where its batch is due, not in the middle of a step.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return batches
 
 
 def leave_interrupts_to_parent(worker: int) -> None:
@@ -164,27 +229,31 @@ def leave_interrupts_to_parent(worker: int) -> None:
 
 @contextmanager
 def interruptions() -> Iterator[list[int]]:
-    """Collect Ctrl-C in a list instead of raising; a second one raises as usual."""
+    """Collect Ctrl-C and SIGTERM in a list; a second one acts as usual."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        signal.signal(signal.SIGINT, previous)
+        restore()
 
-    previous = signal.signal(signal.SIGINT, note)
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    previous = {number: signal.signal(number, note) for number in STOPPING}
     try:
         yield received
     finally:
-        signal.signal(signal.SIGINT, previous)
+        restore()
 
 
-def agree(stop: bool, seconds: float, device: torch.device, world: int) -> tuple[bool, float]:
-    """Whether any process wants to stop, and the time: all must end after the same step."""
+def agree(stop: int, seconds: float, device: torch.device, world: int) -> tuple[int, float]:
+    """The signal that any process got (or 0), and the time: all must end after the same step."""
     if world == 1:
         return stop, seconds
     most = torch.tensor([float(stop), seconds], dtype=torch.float64, device=device)
     torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
-    return bool(most[0].item()), most[1].item()
+    return int(most[0].item()), most[1].item()
 
 
 def report(

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from mrcnn_steps.class_names import difference
 from mrcnn_steps.data.coco import CocoFolder
 from mrcnn_steps.model.augment import Augmentation, Example, augment
 from mrcnn_steps.model.targets import Targets
@@ -54,10 +55,11 @@ class TrainingSet(Dataset):
 
     def __init__(self, folders: list[CocoFolder], canvas: int, how: Augmentation):
         for folder in folders[1:]:
-            if folder.class_names != folders[0].class_names:
+            if told := difference(folders[0].class_names, folder.class_names):
                 raise ValueError(
-                    f"{folder.annotations}: categories differ from those of "
-                    f"{folders[0].annotations}; data sets trained on together must share them"
+                    f"{folder.annotations}: categories, in the order of their ids, differ from "
+                    f"those of {folders[0].annotations}: {told}; data sets trained on together "
+                    "must share names and ids"
                 )
         self.folders, self.canvas, self.how = folders, canvas, how
         self.class_names = folders[0].class_names

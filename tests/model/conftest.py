@@ -8,6 +8,7 @@ from torch import nn
 
 from mrcnn_steps.model.checkpoint import save_weights
 from mrcnn_steps.model.network import tiny
+from tests.model.runs import write_data
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,9 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
     return tmp_path / "torch" / "hub" / "checkpoints"
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Six photos of a square and a disk."""
+    return write_data(tmp_path_factory.mktemp("data"))

@@ -1,11 +1,12 @@
 """Training: exact resume, a clean stop, errors before the first step, and learning itself."""
 
-import argparse
 import csv
+import errno
+import io
+import itertools
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -15,79 +16,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from mrcnn_steps.cli import main
 from mrcnn_steps.commands import train as train_command
-from mrcnn_steps.commands.train import add_arguments
+from mrcnn_steps.files import PART
 from mrcnn_steps.model import load_model, losses, single_stage, train
 from mrcnn_steps.model.log import Log
+from mrcnn_steps.model.readiness import open_data
 from mrcnn_steps.model.reading import CheckpointWarning, read
 from mrcnn_steps.model.run import Run, start
 from mrcnn_steps.model.schedule import Average, learning_rate_factor
 from mrcnn_steps.model.training_set import BatchStream, repeat_factors
-
-SMALL = shlex.split(
-    "--image-size 128 --batch-size 2 --workers 0 --warmup 2 --device cpu --iterations 5"
-)
-
-SSDLITE = ("--model", "ssdlite320_mobilenet_v3_large", "--image-size", "320")
-
-
-def write_data(folder: Path, photos: int = 6) -> tuple[Path, Path]:
-    """Photos of a red square and a blue disk at varying places, with their polygons."""
-    (folder / "photos").mkdir(parents=True)
-    images, annotations = [], []
-    for i in range(photos):
-        image = Image.new("RGB", (120, 90), (90, 110, 90))
-        draw = ImageDraw.Draw(image)
-        x, y = 5 + 4 * i, 8 + 3 * i
-        draw.rectangle((x, y, x + 35, y + 35), fill=(200, 40, 30))
-        draw.ellipse((70, 50 - 5 * i, 105, 85 - 5 * i), fill=(30, 60, 220))
-        image.save(folder / "photos" / f"{i}.png")
-        images.append({"id": 100 + i, "file_name": f"{i}.png", "width": 120, "height": 90})
-        square = [x, y, x + 36, y, x + 36, y + 36, x, y + 36]
-        angle = torch.arange(24) * torch.pi / 12
-        points = torch.stack((88 + 18 * angle.cos(), 68 - 5 * i + 18 * angle.sin()), dim=1)
-        for category, polygon in ((1, square), (2, points.flatten().tolist())):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": 100 + i,
-                    "category_id": category,
-                    "segmentation": [polygon],
-                    "iscrowd": 0,
-                }
-            )
-    categories = [{"id": 1, "name": "square"}, {"id": 2, "name": "disk"}]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "instances.json").write_text(json.dumps(content))
-    return folder / "photos", folder / "instances.json"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-def command(data: tuple[Path, Path], out: Path, *more: str) -> list[str]:
-    """The command line of a small run on the CPU."""
-    paths = ["--images", str(data[0]), "--annotations", str(data[1]), "--out", str(out)]
-    return ["train", *paths, *SMALL, *more]
-
-
-def arguments(data: tuple[Path, Path], out: Path, *more: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return parser.parse_args(command(data, out, *more)[1:])
-
-
-def fresh_run(data: tuple[Path, Path], *more: str) -> Run:
-    """A run before its first step."""
-    args = arguments(data, Path("unused"), *more)
-    torch.manual_seed(args.seed)
-    return start(args, train_command.open_data(args)[0], torch.device("cpu"))
-
+from tests.model.runs import SSDLITE, arguments, command, fresh_run, write_data
 
 # --- schedule -------------------------------------------------------------------------------------
 
@@ -208,14 +149,17 @@ def test_a_loss_that_is_not_finite_stops_with_the_image_ids(
 ) -> None:
     module = sys.modules[function.__module__]
     monkeypatch.setattr(module, function.__name__, lambda *a: function(*a) * torch.nan)
-    with pytest.raises(train.NonFiniteLossError, match=r"image ids: 10\d, 10\d") as caught:
+    with pytest.raises(train.TrainingError, match=r"image ids: 10\d, 10\d") as caught:
         train_command.run(arguments(data, tmp_path / "called", *more))
     assert "step 0" in str(caught.value)
     assert main(command(data, tmp_path / "typed", *more)) == 2
     assert re.search(r"mrcnn-steps: step 0: .*image ids: 10\d, 10\d", capsys.readouterr().err)
 
 
-def test_ctrl_c_leaves_a_usable_checkpoint(data: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_usable_checkpoint(
+    data: tuple[Path, Path], tmp_path: Path, number: signal.Signals
+) -> None:
     """As in a terminal, where the signal reaches the trainer and the process that loads photos."""
     settings = ("--iterations", "10000", "--workers", "1", "--save-minutes", "0")
     process = subprocess.Popen(
@@ -229,16 +173,90 @@ def test_ctrl_c_leaves_a_usable_checkpoint(data: tuple[Path, Path], tmp_path: Pa
         while not (tmp_path / "last.pth").exists():
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)
-        output, errors = process.communicate(timeout=300)
+        os.killpg(process.pid, number)
+        output, errors = process.communicate(timeout=90)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "Traceback" not in errors
     step = read(tmp_path / "last.pth")[1]["step"]
-    assert f"interrupted after step {step}; --resume continues" in output
+    assert re.search(rf"interrupted.* step {step}\b.*; --resume continues", output)
     assert load_model(tmp_path / "model.safetensors").class_names[1:] == ("square", "disk")
     assert not list(tmp_path.glob(".*")), "no temporary file is left"
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_photo_cut_off_ends_a_training_that_is_saved_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: str
+) -> None:
+    """Its header is whole: what is missing shows when its turn comes, in a worker or not."""
+    photos, annotations = write_data(tmp_path / "own", photos=3)
+    first_epoch = itertools.islice(BatchStream(torch.ones(3).double(), 1, seed=0), 3)
+    path = photos / f"{[index for ((index, _),) in first_epoch][-1]}.png"
+    photo = io.BytesIO()
+    Image.open(path).save(photo, "JPEG")
+    path.write_bytes(photo.getvalue()[:-200])
+    settings = ("--batch-size", "1", "--paste", "0", "--workers", workers)
+    out = tmp_path / "run"
+    assert main(command((photos, annotations), out, *settings)) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if "mrcnn-steps" in line]
+    step = read(out / "last.pth")[1]["step"]
+    assert step == 2
+    (line,) = errors
+    assert line.startswith(f"mrcnn-steps: step {step}: {path}: found a damaged")
+    assert line.endswith(f"; the checkpoint of step {step} is written; --resume continues")
+    assert sorted(each.name for each in out.iterdir()) == [
+        *("last.pth", "log.csv", "loss.png", "model.safetensors")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("out of\nmemory"), "RuntimeError: out of memory"),
+        (KeyError("photo"), "KeyError: 'photo'"),
+        (ValueError("a.png: found\nnothing"), "a.png: found nothing"),
+        (OSError(28, "No space left on device", "run/last.pth"), "run/last.pth: No space left on "),
+        (ValueError("Caught it.\nOriginal Traceback:\n  x\nValueError: a.png: cut"), "a.png: cut"),
+        (MemoryError(), "MemoryError: "),
+    ],
+)
+def test_any_error_is_one_line(error: Exception, said: str) -> None:
+    line = train.reason_of(error)
+    assert line.startswith(said)
+    assert "\n" not in line
+
+
+def test_a_full_disk_is_told_and_the_old_checkpoint_stays(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of the checkpoints does not fit any more."""
+    state = fresh_run(data)
+    args = arguments(data, tmp_path, "--save-minutes", "0")
+    written: list[int] = []
+
+    def save(state: Run, *others: object) -> None:
+        if written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "last.pth"))
+        written.append(state.step)
+        (tmp_path / "last.pth").write_text("step 1")
+
+    monkeypatch.setattr(train, "save", save)
+    expected = (
+        r"^step 2: .*last\.pth: No space left on device; the last checkpoint is still there; --res"
+    )
+    with pytest.raises(train.TrainingError, match=expected):
+        train.train(args, state, open_data(args)[0], None, torch.device("cpu"))
+    assert (tmp_path / "last.pth").read_text() == "step 1"
+
+
+def test_what_a_killed_training_left_is_cleaned_at_the_start(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    left = tmp_path / f".last.pth.0123abcd{PART}"
+    left.write_text("half")
+    assert main(command(data, tmp_path, "--iterations", "1")) == 0
+    assert not left.exists()
 
 
 def torchrun(words: list[str]) -> subprocess.Popen[str]:
@@ -448,7 +466,7 @@ def test_a_step_of_a_detector_without_proposals(
 ) -> None:
     settings = ("--model", name, "--image-size", str(size), "--lr", "0.01")
     args = arguments(data, Path("unused"), *settings)
-    training, cpu = train_command.open_data(args)[0], torch.device("cpu")
+    training, cpu = open_data(args)[0], torch.device("cpu")
     run = start(args, training, cpu)
     run.optimizer.param_groups[0]["lr"] = 0.01
     batch = next(train.load_batches(args, training, 0, cpu, 0, 1))
@@ -504,133 +522,3 @@ def test_a_line_of_the_log_is_the_mean_of_its_steps(tmp_path: Path) -> None:
     assert Log(tmp_path, 20).rows == [
         {"step": 20, "seconds": 40, "lr": rows[0][2], "loss_mask": 10.5}
     ]
-
-
-# --- errors before the first step -----------------------------------------------------------------
-
-
-@pytest.fixture
-def own_data(tmp_path: Path) -> tuple[Path, Path]:
-    return write_data(tmp_path / "own", photos=2)
-
-
-@pytest.fixture
-def refused_with(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., str]:
-    """Run the command, which must fail before any training step; gives its message."""
-
-    def run(data: tuple[Path, Path], *more: str, out: Path = tmp_path / "run") -> str:
-        def step(*args: object) -> None:
-            raise AssertionError("a step was taken")
-
-        monkeypatch.setattr(train, "training_step", step)
-        assert main(command(data, out, *more)) == 2
-        assert not (out / "last.pth").exists()
-        errors = capsys.readouterr().err
-        assert errors.startswith("mrcnn-steps: ")
-        assert errors.count("\n") == 1, "one line, no traceback"
-        return errors
-
-    return run
-
-
-def change(data: tuple[Path, Path], edit: Callable[[dict], object]) -> None:
-    content = json.loads(data[1].read_text())
-    edit(content)
-    data[1].write_text(json.dumps(content))
-
-
-def test_annotations_cut_in_half(own_data: tuple[Path, Path], refused_with: Callable) -> None:
-    text = own_data[1].read_text()
-    own_data[1].write_text(text[: len(text) // 2])
-    assert re.search(r"instances\.json.*complete JSON", refused_with(own_data))
-
-
-def test_a_category_that_does_not_exist(
-    own_data: tuple[Path, Path], refused_with: Callable
-) -> None:
-    change(own_data, lambda content: content["annotations"][1].update(category_id=77))
-    assert re.search(r"annotations\[1\].*category_id: found 77", refused_with(own_data))
-
-
-def test_a_photo_that_is_not_there(own_data: tuple[Path, Path], refused_with: Callable) -> None:
-    (own_data[0] / "1.png").unlink()
-    assert re.search(r"1 of 2 photos are missing: .*1\.png", refused_with(own_data))
-
-
-def test_a_validation_photo_that_is_not_there(
-    data: tuple[Path, Path], own_data: tuple[Path, Path], refused_with: Callable
-) -> None:
-    (own_data[0] / "0.png").unlink()
-    validation = ("--val-images", str(own_data[0]), "--val-annotations", str(own_data[1]))
-    assert re.search(r"1 of 2 photos are missing: .*0\.png", refused_with(data, *validation))
-
-
-def test_an_output_folder_that_cannot_be_written(
-    own_data: tuple[Path, Path], refused_with: Callable
-) -> None:
-    """Whoever runs the tests may write everywhere, but no folder fits into a file."""
-    assert "instances.json" in refused_with(own_data, out=own_data[1] / "run")
-
-
-def test_images_and_annotations_come_in_pairs(
-    data: tuple[Path, Path], tmp_path: Path, refused_with: Callable
-) -> None:
-    assert "found 1 for 2" in refused_with(data, "--images", str(data[0]))
-    assert not (tmp_path / "run").exists()
-
-
-def test_data_sets_of_different_classes(
-    data: tuple[Path, Path], own_data: tuple[Path, Path], refused_with: Callable
-) -> None:
-    change(own_data, lambda content: content["categories"][1].update(name="circle"))
-    message = refused_with(data, "--images", str(own_data[0]), "--annotations", str(own_data[1]))
-    assert re.search(r"own/instances\.json: categories differ from those of .*must share", message)
-
-
-def test_no_photos(own_data: tuple[Path, Path], refused_with: Callable) -> None:
-    change(own_data, lambda content: content.update(images=[], annotations=[]))
-    assert "found no photos to train on" in refused_with(own_data)
-
-
-def test_weights_that_do_not_fit(
-    data: tuple[Path, Path], tmp_path: Path, refused_with: Callable
-) -> None:
-    torch.save({"rpn.head.conv.0.0.weight": torch.zeros(3)}, tmp_path / "other.pth")
-    for option in ("--weights", "--backbone-weights"):
-        message = refused_with(data, option, str(tmp_path / "other.pth"))
-        assert "other.pth: does not fit the model: " in message
-    assert "no.pth: no such checkpoint" in refused_with(data, "--weights", "no.pth")
-
-
-@pytest.mark.parametrize("option", ["--batch-size", "--iterations", "--image-size"])
-def test_numbers_that_allow_no_step(
-    data: tuple[Path, Path], option: str, refused_with: Callable
-) -> None:
-    assert f"{option}: found 0, expected at least 1" in refused_with(data, option, "0")
-
-
-def test_settings_that_a_model_does_not_have(
-    data: tuple[Path, Path], refused_with: Callable
-) -> None:
-    message = refused_with(data, *SSDLITE, "--rois", "64")
-    assert "--rois, --roi-sampling: --model ssdlite320_mobilenet_v3_large has no RoI" in message
-    assert "has no RoI heads" in refused_with(data, *SSDLITE, "--roi-sampling", "1")
-    message = refused_with(data, *SSDLITE[:2])
-    assert "--image-size: found 128, expected 320, the only size of ssdlite320" in message
-    message = refused_with(data, *SSDLITE, "--batch-size", "1")
-    assert "--batch-size: found 1, expected at least 2, two photos for each process" in message
-    assert "no ImageNet weights" in refused_with(data, *SSDLITE, "--pretrained-backbone")
-    assert "no ImageNet weights" in refused_with(data, *SSDLITE, "--backbone-weights", "a.pth")
-
-
-def test_fewer_photos_in_a_batch_than_processes(
-    data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, refused_with: Callable
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    assert "found 2, expected at least 3, one photo for each process" in refused_with(data)
-
-
-def test_nothing_to_resume(data: tuple[Path, Path], refused_with: Callable) -> None:
-    assert "last.pth: nothing to resume from" in refused_with(data, "--resume")
