@@ -94,7 +94,7 @@ def _in_grid(index, grids, ratios):
 
 
 def _centers(rows, columns, stride):
-    """The reference: anchors of the pyramid are centered on their cells."""
+    """Give the reference: anchors of the pyramid are centered on their cells."""
     boxes = stage.pyramid((rows * stride, columns * stride), [stride], [2.0], [1.0]).boxes
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 

@@ -29,15 +29,31 @@ class Text(str):
         return str(self)
 
 
-class Solution(Text):
-    """Our solution, which a notebook keeps folded away until it is opened."""
+class Folded(Text):
+    """Text that a notebook keeps folded away until it is opened.
 
-    __slots__ = ()
+    Attributes:
+        heading: the line that is shown.
+    """
+
+    heading: str
+
+    def __new__(cls, heading: str, text: str) -> "Folded":
+        """Fold a text.
+
+        Args:
+            heading: the line that is shown.
+            text: what opening it shows.
+        """
+        folded = super().__new__(cls, text)
+        folded.heading = heading
+        return folded
 
     def _repr_html_(self) -> str:
         return (
-            "<details><summary>Our solution (open it to compare)</summary>"
-            f'<pre style="margin:.4em 0 0 1.2em">{html.escape(self)}</pre></details>'
+            f"<details><summary>{html.escape(self.heading)}</summary>"
+            f'<pre style="margin:.4em 0 0 1.2em;white-space:pre-wrap">{html.escape(self)}</pre>'
+            "</details>"
         )
 
 

@@ -73,7 +73,7 @@ def _points_wrong(box, size, half=0.5, parts=0):
 
 
 def _read(feature, x, y):
-    """The value under a point: RoIAlign of the 1×1 box around it."""
+    """Read the value under a point: RoIAlign of the 1×1 box around it."""
     box = tensor([[x - 0.5, y - 0.5, x + 0.5, y + 0.5]])
     return torchvision_roi_align(feature[None, None], [box], 1, sampling_ratio=1)[0, 0, 0, 0]
 
@@ -136,7 +136,7 @@ def _roi_max(feature, box, size):
 
 
 def _photo_feature(sample: Sample):
-    """The photo at a quarter of its size, as if it were a feature map."""
+    """Take the photo at a quarter of its size, as if it were a feature map."""
     gray = sample.image.float().mean(dim=0)
     return torch.nn.functional.avg_pool2d(gray[None, None], 4)[0, 0]
 

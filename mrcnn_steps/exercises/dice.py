@@ -16,31 +16,31 @@ class Dice:
         self.generator = torch.Generator().manual_seed(seed)
 
     def integer(self, low: int, high: int) -> int:
-        """A whole number, `low` to `high` inclusive."""
+        """Roll a whole number, `low` to `high` inclusive."""
         return int(self.integers((), low, high))
 
     def integers(self, shape: tuple[int, ...], low: int, high: int) -> Tensor:
-        """Whole numbers of dtype int64, `low` to `high` inclusive."""
+        """Roll whole numbers of dtype int64, `low` to `high` inclusive."""
         return torch.randint(low, high + 1, shape, generator=self.generator)
 
     def numbers(self, shape: tuple[int, ...], low: float, high: float) -> Tensor:
-        """Floating-point numbers with two decimals."""
+        """Roll floating-point numbers with two decimals."""
         spread = torch.rand(shape, generator=self.generator) * (high - low) + low
         return (spread * 100).round() / 100
 
     def distinct(self, count: int) -> Tensor:
-        """Scores in 0…1 of which no two are equal."""
+        """Make scores in 0…1 of which no two are equal."""
         return (torch.randperm(count, generator=self.generator) + 1) / (count + 1)
 
     def boxes(self, count: int, extent: int = 24, smallest: int = 1) -> Tensor:
-        """Boxes with area on whole pixels of a square image."""
+        """Make boxes with area on whole pixels of a square image."""
         corner = self.integers((count, 2), 0, extent - smallest)
         room = extent - corner - smallest
         size = smallest + (torch.rand((count, 2), generator=self.generator) * (room + 1)).long()
         return torch.cat((corner, corner + size), dim=1).float()
 
     def mask(self, height: int, width: int) -> Tensor:
-        """A mask with a random ellipse of True, and some specks."""
+        """Make a mask with a random ellipse of True, and some specks."""
         x1, y1, x2, y2 = self.boxes(1, extent=min(height, width))[0].tolist()
         y, x = torch.arange(height)[:, None] + 0.5, torch.arange(width)[None, :] + 0.5
         u, v = (2 * x - x1 - x2) / (x2 - x1), (2 * y - y1 - y2) / (y2 - y1)

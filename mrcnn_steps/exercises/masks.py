@@ -97,7 +97,7 @@ def _photo_targets(sample: Sample):
 
 
 def _framed(rois, gt_boxes, size):
-    """The reference: deltas between two boxes are the same in every frame."""
+    """Give the reference: deltas between two boxes are the same in every frame."""
     frames = tensor([[0.0, 0, size, size]]).repeat(len(rois), 1)
     return box_stage.decode(box_stage.encode(rois, gt_boxes), frames)
 
@@ -118,7 +118,7 @@ def _select(mask_logits, labels):
 
 
 def _pasted(probs, box, image_size):
-    """The reference: onto a canvas so large that the box lies in it, then cut to the photo."""
+    """Give the reference: onto a canvas so large that the box lies in it, then cut to the photo."""
     height, width = image_size
     x1, y1, x2, y2 = box.long().tolist()
     canvas = torch.zeros(height + 2 * 64, width + 2 * 64)

@@ -45,14 +45,14 @@ def letterbox_boxes(boxes, photo_size, size):
 
 
 def _box_in_pixels(mask, box, size):
-    """The box has pixels, and lies in the mask."""
+    """Tell whether the box has pixels, and lies in the mask."""
     x1, y1, x2, y2 = box.tolist()
     whole = bool((box == box.round()).all())
     return whole and 0 <= x1 < x2 <= mask.shape[1] and 0 <= y1 < y2 <= mask.shape[0] and size > 0
 
 
 def _letterboxed(boxes, photo_size, size):
-    """The reference: the data package's letterbox, which needs no pixels for its boxes."""
+    """Give the reference: the data package's letterbox, which needs no pixels for its boxes."""
     height, width = photo_size
     scale = size / max(height, width)
     new_height, new_width = (max(1, round(side * scale)) for side in photo_size)
@@ -84,7 +84,7 @@ def _resize(crop, size, **how):
 
 
 def _crop(mask, x1, y1, x2, y2):
-    """A crop that is never empty, so that a wrong box still gives some picture."""
+    """Cut a crop that is never empty, so that a wrong box still gives some picture."""
     x1, y1 = min(x1, mask.shape[1] - 1), min(y1, mask.shape[0] - 1)
     return mask[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
 
@@ -108,7 +108,7 @@ def _photo_masks(sample: Sample):
 
 
 def _photo_object(sample: Sample):
-    """The largest object of the photo."""
+    """Take the largest object of the photo."""
     masks = sample.masks_or_rectangles()
     row = int(masks.flatten(1).sum(dim=1).argmax())
     return masks[row], sample.boxes[row]

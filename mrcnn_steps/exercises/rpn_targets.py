@@ -95,7 +95,7 @@ def _encode_wrong(boxes, anchors, way):
 
 
 def _photo_anchors(sample: Sample):
-    """A coarse pyramid over the photo, with the objects' boxes."""
+    """Lay a coarse pyramid over the photo, with the objects' boxes."""
     height, width = sample.image.shape[1:]
     pyramid = anchor_stage.pyramid((height, width), (16, 32, 64), (48, 96, 192))
     return pyramid.boxes, sample.boxes

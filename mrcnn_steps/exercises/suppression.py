@@ -55,7 +55,7 @@ def _nms_wrong(boxes, scores, threshold, way):
 
 
 def _photo_nms(sample: Sample):
-    """The largest set of the photo's candidates without an IoU that rounding decides."""
+    """Take the largest set of the photo's candidates without an IoU that rounding decides."""
     boxes, scores = photo_candidates(sample, 150)
     overlap = box_iou(boxes, boxes)
     near = ((overlap - 0.7).abs() < 1e-4).any(dim=1)

@@ -26,7 +26,7 @@ from mrcnn_steps.exercises import (
     suppressors,
     whole_detection,
 )
-from mrcnn_steps.exercises.answer import Answer, Solution, Text
+from mrcnn_steps.exercises.answer import Answer, Folded, Text
 from mrcnn_steps.exercises.attempt import Attempt, attempt, copy
 from mrcnn_steps.exercises.compare import Comparison, Parts, as_parts, compare, same_parts
 from mrcnn_steps.exercises.dice import Dice
@@ -153,7 +153,9 @@ def solution(exercise: Callable[..., Any] | str) -> Text:
         Its source, which runs wherever torch is imported; a notebook folds it away.
     """
     found = _find(exercise)
-    return Text(found) if isinstance(found, str) else Solution(found.source)
+    if isinstance(found, str):
+        return Text(found)
+    return Folded("Our solution (open it to compare)", found.source)
 
 
 def check(function: Any, name: str | None = None) -> Answer:
@@ -186,7 +188,7 @@ def check(function: Any, name: str | None = None) -> Answer:
 
 
 def _find(wanted: Callable[..., Any] | str) -> Exercise | str:
-    """The exercise of this name, or a message that there is none."""
+    """Find the exercise of this name, or a message that there is none."""
     name = wanted if isinstance(wanted, str) else getattr(wanted, "__name__", "")
     if name in EXERCISES:
         return EXERCISES[name]
@@ -221,7 +223,7 @@ def _photo() -> Sample:
 
 
 def _case(exercise: Exercise, kind: str, inputs: Inputs) -> Case | None:
-    """A case, unless its input is not fair."""
+    """Make a case, unless its input is not fair."""
     if not exercise.fair(**copy(inputs)):
         return None
     expected = as_parts(exercise.reference(*copy(inputs).values()), len(exercise.returns))
@@ -324,7 +326,7 @@ def _value(parts: Parts) -> Any:
 
 
 def _recognize(exercise: Exercise, trials: list[Trial]) -> str | None:
-    """The known mistake whose results are the learner's results, case by case."""
+    """Find the known mistake whose results are the learner's results, case by case."""
     broken = [trial.mistake for trial in trials if trial.mistake]
     if broken:
         return Counter(broken).most_common(1)[0][0]
@@ -376,7 +378,7 @@ def _shows(exercise: Exercise, mistake: str | None, trial: Trial) -> bool:
 def _smallest(
     exercise: Exercise, function: Callable[..., Any], first: Trial, mistake: str | None
 ) -> Trial:
-    """The trial of the smallest input that fails in the same way."""
+    """Find the trial of the smallest input that fails in the same way."""
     if first.failure == "out of time" or first.case.kind == "photo":
         return first
     smallest = first
