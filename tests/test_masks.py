@@ -13,7 +13,7 @@ from torchvision.models.detection.roi_heads import (
 )
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from mrcnn_steps.masks import class_probs, mask_targets, paste, paste_soft
+from mrcnn_steps.masks import class_probs, mask_targets, paste, paste_soft, patches
 from mrcnn_steps.mini_masks import boxes_from_masks, mask_iou, shrink
 
 
@@ -345,3 +345,26 @@ def test_targets_of_shapes_that_do_not_fit_are_refused(refused, case):
     ]:
         with pytest.raises(refused):
             mask_targets(*arguments)
+
+
+# --- without the photo ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_patches_are_the_pasted_masks_and_nothing_else(random_boxes, exact):
+    boxes = random_boxes(20, (70, 90), seed=3, sides=(3, 60))
+    boxes[:3] += 60  # beyond the photo's corner
+    probs = torch.rand((20, 28, 28), generator=torch.Generator().manual_seed(0))
+    whole = paste(probs, boxes, (70, 90), 0.4, exact)
+    found = list(patches(probs, boxes, (70, 90), 0.4, exact))
+    assert len(found) == len(whole)
+    for patch, mask in zip(found, whole, strict=True):
+        assert torch.equal(mask[patch.rows, patch.columns], patch.values)
+        assert patch.values.sum() == mask.sum(), "all of the mask lies in its patch"
+
+
+def test_patches_are_computed_one_at_a_time():
+    boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0]]).repeat(10_000, 1)
+    probs = torch.ones((1, 28, 28)).expand(10_000, 28, 28)
+    first = next(patches(probs, boxes, (4000, 6000)))
+    assert first.values.numel() < 400

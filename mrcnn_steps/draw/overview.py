@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from mrcnn_steps.draw.primitives import boxes, masks, photo
+from mrcnn_steps.draw.primitives import boxes, photo, tint
 from mrcnn_steps.draw.scene import ratio
 from mrcnn_steps.draw.style import MARGIN, WIDTH, Picture, Swatch, caption, page, plural
-from mrcnn_steps.masks import paste
+from mrcnn_steps.masks import patches
 from mrcnn_steps.palette import (
     ANCHOR,
     DETECTION,
@@ -69,7 +69,7 @@ def figure_pipeline(trace: Trace, min_score: float = 0.5) -> Picture:
     colors = palette(int(kept.sum()))
     probs = trace.mask_probs
     if probs is not None and len(colors):
-        masks(last, paste(probs[kept], found.boxes[kept], size), colors, 0.6)
+        tint(last, patches(probs[kept], found.boxes[kept], size), size, colors, 0.6)
     boxes(last, found.boxes[kept], colors, width=0.7)
     caption(last, plural(len(colors), "object"), f"score of {min_score:g} or more")
     return figure

@@ -13,9 +13,9 @@ from mrcnn_steps.draw.primitives import (
     crop,
     joins,
     labels,
-    masks,
     photo,
     tile_page,
+    tint,
     to_numpy,
 )
 from mrcnn_steps.draw.scene import (
@@ -30,7 +30,7 @@ from mrcnn_steps.draw.scene import (
     unpadded,
 )
 from mrcnn_steps.draw.style import Picture, Swatch, caption, page, plural, short
-from mrcnn_steps.masks import paste
+from mrcnn_steps.masks import patches
 from mrcnn_steps.matching import overlaps
 from mrcnn_steps.palette import (
     DASHED,
@@ -361,7 +361,7 @@ def figure_result(trace: Trace, min_score: float = 0.5) -> Picture:
     probs = trace.mask_probs
     if probs is not None and len(rows):
         size = (trace.image.shape[1], trace.image.shape[2])
-        masks(ax, paste(probs[rows], places, size), colors)
+        tint(ax, patches(probs[rows], places, size), size, colors)
     boxes(ax, places, colors, width=1.3)
     labels(ax, places, _said(trace, found, scores[rows]), colors)
     return figure

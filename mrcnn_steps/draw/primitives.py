@@ -1,7 +1,7 @@
 """What every picture is made of: a photo, boxes, masks, labels that do not overlap, and tiles."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from mrcnn_steps.draw.style import DASHES, MARGIN, MASK_COLORS, WIDTH, Picture, page, text_size
+from mrcnn_steps.masks import Patch
 from mrcnn_steps.mini_masks import boxes_from_masks
 from mrcnn_steps.palette import INK, SOFT, SOLID, ink_on, lightness
 
@@ -158,23 +159,48 @@ def masks(
     Returns:
         The tint: one image of all masks.
     """
-    height, width = masks.shape[1:]
-    x1, y1, x2, y2, _ = _seen(ax, (height, width))
+    places = boxes_from_masks(masks).long().tolist()
+    cut = (
+        Patch(slice(y1, y2), slice(x1, x2), mask[y1:y2, x1:x2])
+        for mask, (x1, y1, x2, y2) in zip(masks, places, strict=True)
+    )
+    return tint(ax, cut, (masks.shape[1], masks.shape[2]), colors, opacity)
+
+
+def tint(
+    ax: Axes,
+    patches: Iterable[Patch],
+    image_size: tuple[int, int],
+    colors: Sequence[str],
+    opacity: float = 0.45,
+) -> AxesImage:
+    """Tint the pixels of masks that are known inside a box, one at a time; see `masks`.
+
+    Args:
+        ax: where to draw; its limits are final.
+        patches: of the image, such as `mrcnn_steps.masks.patches` gives.
+        image_size: `(H, W)` of the image in the axes' pixels.
+        colors: one for each patch.
+        opacity: of the tint, 0…1.
+
+    Returns:
+        The tint: one image of all masks.
+    """
+    x1, y1, x2, y2, _ = _seen(ax, image_size)
     # One sample for each pixel of the page: outlines stay one pixel thick at every size.
     across, down = _centers(ax, x1, x2), _centers(ax, y1, y2)
-    tint = np.zeros((len(down), len(across), 4), dtype=np.float32)
-    places = boxes_from_masks(masks).long().tolist()
-    pixels = to_numpy(masks)
-    for mask, color, (left, top, right, bottom) in zip(pixels, colors, places, strict=True):
-        first, last = np.searchsorted(across, (left, right))
-        upper, lower = np.searchsorted(down, (top, bottom))
-        inside = mask[np.ix_(down[upper:lower], across[first:last])]
+    layer = np.zeros((len(down), len(across), 4), dtype=np.float32)
+    for patch, color in zip(patches, colors, strict=True):
+        first, last = np.searchsorted(across, (patch.columns.start, patch.columns.stop))
+        upper, lower = np.searchsorted(down, (patch.rows.start, patch.rows.stop))
+        rows, columns = down[upper:lower] - patch.rows.start, across[first:last]
+        inside = to_numpy(patch.values)[np.ix_(rows, columns - patch.columns.start)]
         padded = np.pad(inside, 1)
         core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-        patch = tint[upper:lower, first:last]
-        patch[inside & core] = (*_rgb(color), opacity)
-        patch[inside & ~core] = (*_rgb(color), min(1, 2 * opacity))
-    return ax.imshow(tint, extent=(x1, x2, y2, y1), aspect="equal", interpolation="nearest")
+        part = layer[upper:lower, first:last]
+        part[inside & core] = (*_rgb(color), opacity)
+        part[inside & ~core] = (*_rgb(color), min(1, 2 * opacity))
+    return ax.imshow(layer, extent=(x1, x2, y2, y1), aspect="equal", interpolation="nearest")
 
 
 def _centers(ax: Axes, start: int, end: int) -> np.ndarray:

@@ -95,6 +95,8 @@ class GlobalRegionProposalNetwork(RegionProposalNetwork):
         image_shapes: list[tuple[int, int]],
         num_anchors_per_level: list[int],
     ) -> tuple[list[Tensor], list[Tensor]]:
+        # Stage 4 (`mrcnn_steps.proposals.propose`) does the same, and yet it is written out here:
+        # that a trace equals the model says something only if the model does not call the stages.
         objectness = objectness.detach().reshape(len(proposals), -1)
         logits, top = objectness.topk(min(self.pre_nms_top_n(), objectness.shape[1]), dim=1)
         kept_boxes, kept_scores = [], []

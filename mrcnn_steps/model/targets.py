@@ -1,8 +1,9 @@
 """Training targets for a whole batch at once: matching, sampling and mask targets.
 
-The rules are those of stage 3 (`mrcnn_steps.rpn_targets`) and of torchvision. There, one image
-is looked at at a time; here, ground truth is padded to a rectangle so that a GPU sees few large
-operations and never has to tell the CPU how many rows a filter left.
+The rules are those of stage 3 (`mrcnn_steps.rpn_targets`) and of torchvision, but for crowds (see
+`in_crowds`). They are written a second time because the shapes differ: there, one image is looked
+at at a time; here, ground truth is padded to a rectangle so that a GPU sees few large operations
+and never has to tell the CPU how many rows a filter left.
 
 Two things are unknown in real data and must not be learned as background: what lies inside a
 crowd, and objects of classes that nobody labeled in a photo.
@@ -92,7 +93,12 @@ def areas(boxes: Float[Tensor, "B N 4"]) -> Float[Tensor, "B N"]:
 
 
 def in_crowds(boxes: Float[Tensor, "B N 4"], crowds: Float[Tensor, "B K 4"]) -> Bool[Tensor, "B N"]:
-    """Whether half of a box or more lies in a crowd."""
+    """Whether half of a box or more lies in a crowd.
+
+    Stage 3 shows the notes' rule, by which a negative may not touch a crowd at all (IoU of 0.001).
+    This is the rule that the bundled weights were trained with: a box that only reaches into a
+    crowd may be a negative, as most of what it shows is known.
+    """
     if crowds.shape[1] == 0:
         return torch.zeros(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
     return intersections(boxes, crowds).amax(dim=1) >= 0.5 * areas(boxes)
