@@ -1,18 +1,23 @@
 """The command `mrcnn-steps lab`: copies the lessons to a folder and opens JupyterLab there.
 
 A learner's changes are never overwritten: a manifest in the folder tells what we wrote, so that a
-changed notebook is recognized. A newer lesson then lands beside it, under another name.
+changed notebook is recognized. A newer lesson then lands beside it, under another name. A notebook
+that was only run or saved is not a changed one.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import stat
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import count
 from pathlib import Path
+
+from mrcnn_steps.files import write_bytes, write_json
 
 FIRST_LESSON = "00_the_pipeline.ipynb"
 MANIFEST = ".mrcnn-lessons.json"
@@ -56,27 +61,67 @@ def copy_lessons(lessons: dict[str, bytes], folder: Path) -> Copied:
     written, unchanged, kept, beside = [], [], [], []
     for name, content in lessons.items():
         path, ours = folder / name, _digest(content)
-        found = _digest(path.read_bytes()) if path.exists() else None
+        found = _found(path)
         if found == ours:
             unchanged.append(name)
         elif found in (None, manifest.get(name)):
-            _write(path, content)
+            write_bytes(path, content)
             written.append(name)
         elif manifest.get(name) == ours:
             kept.append(name)
         else:
             other = _free_name(path)
-            _write(other, content)
+            write_bytes(other, content)
             manifest[other.name] = ours
             beside.append((name, other.name))
         manifest[name] = ours
         # After every lesson: an interruption must not make our own copies look like changed ones.
-        _write(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
+        write_json(folder / MANIFEST, dict(sorted(manifest.items())))
     return Copied(tuple(written), tuple(unchanged), tuple(kept), tuple(beside))
 
 
+def _found(path: Path) -> str | None:
+    """The digest of what lies at a lesson's place; None if nothing does."""
+    if not os.path.lexists(path):
+        return None
+    # A link, or a pipe that would never end, is the learner's own: like no lesson of ours.
+    return _digest(path.read_bytes()) if stat.S_ISREG(path.lstat().st_mode) else ""
+
+
 def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    """Hash what a learner writes in a notebook: its cells, not what running and saving add."""
+    try:
+        cells = [
+            [cell["cell_type"], "".join(cell["source"])] for cell in json.loads(content)["cells"]
+        ]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        # No notebook any more: then every byte counts.
+        return hashlib.sha256(content).hexdigest()
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+
+
+def set_aside(lessons: Iterable[str], folder: Path, lesson: str) -> str | None:
+    """Make room for a fresh copy of a lesson, and keep the learner's under another name.
+
+    Args:
+        lessons: the file names of all lessons.
+        folder: the learner's.
+        lesson: the name of one, with or without its ending.
+
+    Returns:
+        The name of the copy; None if there was none to keep.
+
+    Raises:
+        ValueError: there is no such lesson.
+    """
+    names = {name.removesuffix(".ipynb"): name for name in lessons}
+    name = names.get(lesson.removesuffix(".ipynb"))
+    if name is None:
+        raise ValueError(f"--reset: found {lesson!r}, expected one of {', '.join(names)}")
+    path = folder / name
+    if not os.path.lexists(path):
+        return None
+    return path.rename(_free_name(path)).name
 
 
 def _read_manifest(folder: Path) -> dict[str, str]:
@@ -93,15 +138,9 @@ def _read_manifest(folder: Path) -> dict[str, str]:
     return found
 
 
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
-
-
 def _free_name(path: Path) -> Path:
     names = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
-    return next(name for name in names if not name.exists())
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def bundled_lessons() -> dict[str, bytes]:
@@ -130,6 +169,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("mrcnn-lessons"),
         help="where the lessons go (default: %(default)s)",
     )
+    parser.add_argument(
+        "--reset",
+        metavar="LESSON",
+        help="fetch this lesson anew, such as 01_mini_masks; yours is kept under another name",
+    )
     parser.add_argument("--copy-only", action="store_true", help="copy, but do not open JupyterLab")
     parser.add_argument("--no-browser", action="store_true", help="print the address to open")
     parser.add_argument("--port", type=int, help="the port that JupyterLab listens on")
@@ -149,8 +193,10 @@ def run(args: argparse.Namespace) -> int:
         ValueError: see `copy_lessons`.
         OSError: the folder cannot be written, or JupyterLab cannot be started.
     """
-    folder = args.folder.expanduser()
-    print(report(copy_lessons(bundled_lessons(), folder), folder), flush=True)
+    folder, lessons = args.folder.expanduser(), bundled_lessons()
+    if args.reset is not None and (copy := set_aside(lessons, folder, args.reset)):
+        print(f"Yours is now {copy}.")
+    print(report(copy_lessons(lessons, folder), folder), flush=True)
     if args.copy_only:
         return 0
     os.chdir(folder)
@@ -173,7 +219,8 @@ def lab_command(args: argparse.Namespace) -> list[str]:
     port = [] if args.port is None else [f"--port={args.port}"]
     # Given the file instead, JupyterLab would print an address that leads past the lesson.
     first = f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}"
-    return [sys.executable, "-m", "jupyterlab", first, *flags, *port]
+    # -P: a learner's random.py in the folder must not be taken for Python's own.
+    return [sys.executable, "-P", "-m", "jupyterlab", first, *flags, *port]
 
 
 def report(copied: Copied, folder: Path) -> str:

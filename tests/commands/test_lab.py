@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import subprocess
 import sys
 
 import nbformat
@@ -77,14 +78,14 @@ def test_a_deleted_lesson_comes_back(tmp_path):
 
 
 def test_an_interruption_does_not_make_our_copies_look_changed(tmp_path, monkeypatch):
-    write = lab._write
+    write = lab.write_bytes
 
     def fail_at_second(path, written):
         if path.name == "01_b.ipynb":
             raise OSError("disk full")
         write(path, written)
 
-    monkeypatch.setattr(lab, "_write", fail_at_second)
+    monkeypatch.setattr(lab, "write_bytes", fail_at_second)
     with pytest.raises(OSError, match="disk full"):
         lab.copy_lessons(OLD, tmp_path)
     monkeypatch.undo()
@@ -135,7 +136,7 @@ def test_becomes_jupyterlab_on_the_first_lesson(tmp_path, monkeypatch):
     assert folder == str(tmp_path / "mrcnn-lessons")
     assert path == sys.executable
     lesson = f"--LabApp.default_url=/lab/tree/{lab.FIRST_LESSON}"
-    assert words[1:] == ["-m", "jupyterlab", lesson, "--no-browser", "--port=9000"]
+    assert words[1:] == ["-P", "-m", "jupyterlab", lesson, "--no-browser", "--port=9000"]
 
 
 def test_tells_the_learner_what_became_of_changed_lessons(tmp_path):
@@ -150,3 +151,82 @@ def test_help_names_the_default_folder(capsys):
     parser = argparse.ArgumentParser()
     lab.add_arguments(parser)
     assert "mrcnn-lessons" in parser.format_help()
+
+
+# --- what counts as a change ----------------------------------------------------------------------
+
+
+def notebook(*sources, **more):
+    cells = [{"cell_type": "code", "source": source, "outputs": [], **more} for source in sources]
+    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode()
+
+
+def test_running_and_saving_is_no_change(tmp_path):
+    """Autosave writes counts and outputs, other indentation, and sources as lists of lines."""
+    lab.copy_lessons({"00_a.ipynb": notebook("a = 1\nb = 2")}, tmp_path)
+    saved = json.loads(notebook(["a = 1\n", "b = 2"], execution_count=3, id="x"))
+    saved["metadata"]["kernelspec"] = {"name": "python3"}
+    (tmp_path / "00_a.ipynb").write_text(json.dumps(saved, indent=1))
+    newer = {"00_a.ipynb": notebook("a = 1\nb = 3")}
+    assert lab.copy_lessons({"00_a.ipynb": notebook("a = 1\nb = 2")}, tmp_path).unchanged
+    assert lab.copy_lessons(newer, tmp_path).written == ("00_a.ipynb",)
+    assert content(tmp_path) == newer
+
+
+@pytest.mark.parametrize("sources", [("a = 2",), ("a = 1", ""), (), ("a = 1 ",)])
+def test_another_cell_is_a_change(tmp_path, sources):
+    lab.copy_lessons({"00_a.ipynb": notebook("a = 1")}, tmp_path)
+    (tmp_path / "00_a.ipynb").write_bytes(notebook(*sources))
+    assert lab.copy_lessons({"00_a.ipynb": notebook("a = 0")}, tmp_path).beside
+
+
+# --- fetching a lesson anew -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["01_mini_masks", "01_mini_masks.ipynb"])
+def test_reset_fetches_a_lesson_anew_and_keeps_the_learners(tmp_path, capsys, name):
+    assert main(["lab", str(tmp_path), "--copy-only"]) == 0
+    (tmp_path / "01_mini_masks.ipynb").write_bytes(b"my own work")
+    assert main(["lab", str(tmp_path), "--copy-only", "--reset", name]) == 0
+    assert "Yours is now 01_mini_masks-2.ipynb." in capsys.readouterr().out
+    assert (tmp_path / "01_mini_masks-2.ipynb").read_bytes() == b"my own work"
+    fresh = lab.bundled_lessons()["01_mini_masks.ipynb"]
+    assert (tmp_path / "01_mini_masks.ipynb").read_bytes() == fresh
+
+
+def test_reset_of_no_lesson(tmp_path, capsys):
+    assert main(["lab", str(tmp_path), "--copy-only", "--reset", "99"]) == 2
+    assert "--reset: found '99', expected one of 00_the_pipeline, 01" in capsys.readouterr().err
+
+
+# --- files that are not ours ----------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes are POSIX's")
+def test_nothing_is_written_through_a_link_or_over_a_file_of_the_learner(tmp_path):
+    folder, outside = tmp_path / "lessons", tmp_path / "outside.txt"
+    folder.mkdir()
+    outside.write_text("precious")
+    (folder / "00_a.ipynb.part").symlink_to(outside)
+    (folder / "01_b.ipynb.part").write_text("the learner's own")
+    (folder / "01_b.ipynb").symlink_to(outside)
+    os.mkfifo(folder / "02_c.ipynb")
+    copied = lab.copy_lessons(OLD | {"02_c.ipynb": b"pipes"}, folder)
+    assert copied.beside == (("01_b.ipynb", "01_b-2.ipynb"), ("02_c.ipynb", "02_c-2.ipynb"))
+    assert outside.read_text() == "precious"
+    assert (folder / "01_b.ipynb.part").read_text() == "the learner's own"
+    assert (folder / "00_a.ipynb").read_bytes() == b"tour"
+    assert (folder / "01_b.ipynb").is_symlink()
+    assert (folder / "02_c.ipynb").is_fifo()
+
+
+def test_code_in_the_folder_is_not_run(tmp_path):
+    """`--version` instead of a server: what Python imports first is the same."""
+    for name in ("random.py", "jupyterlab.py"):
+        (tmp_path / name).write_text("raise SystemExit('code of the folder ran')\n")
+    words = lab.lab_command(argparse.Namespace(no_browser=False, allow_root=True, port=None))
+    done = subprocess.run(
+        [*words, "--version"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "code of the folder" not in done.stderr
