@@ -80,6 +80,8 @@ def test_rpn_targets(open_notebook):
 def test_proposals(open_notebook):
     notebook = open_notebook(PROPOSALS, "e", **WIDE)
     notebook.wait_for_canvas()
+    notebook.settle()
+    assert notebook.python("e.changed") == [], "the page sends no rounded settings back"
     for step in ("score", "refined", "clipped", "NMS", "final"):
         notebook.page.get_by_role("button", name=step, exact=True).click()
         notebook.wait_python("e.step", step)

@@ -382,3 +382,19 @@ def test_a_long_name_is_cut_to_one_line(kind, lively_model):
     texts += [text for part in explorer._side for row in getattr(part, "rows", []) for text in row]
     assert max(map(len, texts)) < 80
     assert not any("\n" in text for text in texts)
+
+
+class Thirds(Explorer):
+    """A setting whose own value does not lie on a step of two digits."""
+
+    share = Real(min=0.0, max=1.0, help="A share of something that has no name.")
+
+    def __init__(self, own: float):
+        super().__init__(Canvas(np.zeros((8, 8, 3), np.uint8)), own={"share": own})
+
+
+@pytest.mark.parametrize(("own", "step"), [(0.7, 0.01), (0.125, 0.001), (0.3334, 0.0001)])
+def test_a_slider_can_stand_on_the_models_own_value(own, step):
+    slider = Thirds(own).control("share", "share")
+    assert slider.step == pytest.approx(step)
+    assert round(own / slider.step) * slider.step == pytest.approx(own)

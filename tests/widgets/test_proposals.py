@@ -8,6 +8,7 @@ import torch
 import traitlets as t
 from torchvision.ops import box_iou
 
+from mrcnn_steps.matching import match_trace
 from mrcnn_steps.proposals import Proposals, propose
 from mrcnn_widgets.proposals import STEPS, WHOLE_PHOTO, ProposalExplorer
 
@@ -40,7 +41,7 @@ def test_at_first_everything_is_as_in_the_trace(tiny_trace):
         "nms_threshold": 0.7,
         "min_size": 0.001,
         "post_nms_top_n": 1000,
-        "limit": 20,
+        "limit": 10,
         "object": 18,
     }
 
@@ -232,13 +233,15 @@ def test_only_what_depends_on_the_setting_is_computed(explorer):
     same(explorer.proposals, replace(before, rows=before.nms_rows[:30], post_nms_top_n=30))
 
 
-def test_at_first_the_best_few_around_the_largest_object_are_drawn(tiny_trace):
+def test_at_first_the_best_few_around_the_surest_detections_object_are_drawn(tiny_trace):
     explorer, objects = ProposalExplorer(tiny_trace), tiny_trace.ground_truth.boxes
-    areas = (objects[:, 2] - objects[:, 0]) * (objects[:, 3] - objects[:, 1])
-    assert explorer.object == int(areas.argmax())
+    found = match_trace(tiny_trace).detection_of
+    largest = (objects[:, 2:] - objects[:, :2]).prod(dim=1).argmax()
+    surest = found.where(found >= 0, 1000).argmin()
+    assert explorer.object == int(surest if (found >= 0).any() else largest)
     box = objects[explorer.object]
     iou = box_iou(tiny_trace.proposals.clipped, box[None])[:, 0]
-    expected = [row for row in tiny_trace.proposals.nms_rows.tolist() if iou[row] >= 0.3][:20]
+    expected = [row for row in tiny_trace.proposals.nms_rows.tolist() if iou[row] >= 0.3][:10]
     assert explorer.drawn.tolist() == expected
     assert explorer.canvas["around"].boxes.tolist() == [box.tolist()]
     x1, y1, x2, y2 = explorer.canvas.view
@@ -251,7 +254,7 @@ def test_the_moves_around_an_object_start_at_the_anchors_of_the_same_boxes(tiny_
     before = explorer.canvas["candidates"]
     explorer.step = "refined"
     moves = explorer.canvas["moves"]
-    assert 0 < len(before) <= 20
+    assert 0 < len(before) <= 10
     np.testing.assert_array_equal(moves.start, before.boxes)
     box = tiny_trace.ground_truth.boxes[explorer.object]
     assert (box_iou(torch.from_numpy(moves.end), box[None]) > 0.25).all()

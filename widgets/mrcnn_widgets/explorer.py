@@ -201,7 +201,7 @@ class Explorer(Panel):
             value=getattr(self, name),
             description=label,
             tooltip=trait.help,
-            **_look(trait, kind, options),
+            **_look(trait, kind, options, self.own.get(name)),
         )
         if hasattr(widget.style, "description_width"):
             widget.style.description_width = "initial"
@@ -272,7 +272,7 @@ def _widget_for(trait: t.TraitType) -> type[ipw.Widget]:
     return next((w for n, w in fitting.items() if isinstance(trait, n)), ipw.Dropdown)
 
 
-def _look(trait: Any, kind: type[ipw.Widget], options: dict[str, Any]) -> dict[str, Any]:
+def _look(trait: Any, kind: type[ipw.Widget], options: dict[str, Any], own: Any) -> dict[str, Any]:
     """The options of a control, with the bounds of its setting and a width."""
     size, look = {"width": "262px"}, {}
     if kind in (ipw.IntSlider, ipw.FloatSlider):
@@ -280,7 +280,8 @@ def _look(trait: Any, kind: type[ipw.Widget], options: dict[str, Any]) -> dict[s
         size = {"flex": "1 1 286px", "max_width": "420px"}
         look = {"min": trait.min, "max": trait.max}
     if kind is ipw.FloatSlider:
-        look |= {"step": 0.01, "readout_format": ".2f"}
+        digits = _digits(own)
+        look |= {"step": 10.0**-digits, "readout_format": f".{digits}f"}
     if kind is ipw.Checkbox:
         look = {"indent": False}
     if isinstance(trait, t.Enum):
@@ -288,6 +289,11 @@ def _look(trait: Any, kind: type[ipw.Widget], options: dict[str, Any]) -> dict[s
     if "width" in options:
         size = {"width": options.pop("width")}
     return {"layout": ipw.Layout(**size), **look, **options}
+
+
+def _digits(own: float | None) -> int:
+    """Digits after the point that a slider needs: the browser rounds its value to a step."""
+    return next((n for n in range(2, 7) if own is not None and round(own, n) == own), 2)
 
 
 def _shown(canvas: Canvas, width: int = 560) -> Image.Image:

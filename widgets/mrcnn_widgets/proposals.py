@@ -24,7 +24,9 @@ from mrcnn_widgets.views.objects import around
 STEPS = tuple(view.VIEWS)
 WHOLE_PHOTO = -1
 # Boxes that one can still tell apart, and as many as a photo bears.
-FEW, MANY = 20, 2000
+FEW, MANY = 10, 2000
+# No slider, which would round the usual 0.001 to its step.
+PIXELS = {"min": 0.0, "max": 256.0, "step": 1.0, "width": "170px"}
 
 
 class ProposalExplorer(Explorer):
@@ -33,7 +35,7 @@ class ProposalExplorer(Explorer):
     Args:
         source: a trace; or a sample or a bundled photo's name, which the bundled model then sees.
         **settings: initial values of the traits below; the model's own without, and the best few
-            boxes around the largest object.
+            boxes around the object of the surest detection.
 
     Attributes:
         trace: the trace whose objectness and deltas are used.
@@ -73,7 +75,7 @@ class ProposalExplorer(Explorer):
         }
         photo = self.trace.letterbox.image
         canvas = Canvas(photo, title=title("Proposals", photo))
-        super().__init__(canvas, own=own, **{"object": self._largest(), **settings})
+        super().__init__(canvas, own=own, **{"object": _first(self.trace), **settings})
         self.proposals: Proposals
         self._overlaps: Overlaps | None = None
         self._followed = -1
@@ -120,7 +122,7 @@ class ProposalExplorer(Explorer):
                 max=self._most["pre_nms_top_n"],
             ),
             self.control("nms_threshold", "NMS threshold"),
-            self.control("min_size", "minimum size", step=1.0, readout_format=".0f"),
+            self.control("min_size", "minimum size", ipw.BoundedFloatText, **PIXELS),
             self.control("post_nms_top_n", "post-NMS count", max=self._most["post_nms_top_n"]),
         ]
 
@@ -146,13 +148,13 @@ class ProposalExplorer(Explorer):
     # -- What the others ask -------------------------------------------------------------------
 
     def show(self, trace: Trace) -> None:
-        """Show another trace, with the settings as they are, around its largest object."""
+        """Show another trace, with the settings as they are."""
         before = self.scene
         self._look_at(trace)
         same = before.names == self.scene.names
         with self.canvas.hold_sync():
             self.draw(photo=trace.letterbox.image)
-            row = self.object if same else self._largest()
+            row = self.object if same else _first(trace)
             self._objects.options = self._options()
             self.object = row
             self._propose()
@@ -190,12 +192,6 @@ class ProposalExplorer(Explorer):
     def _look_at(self, trace: Trace) -> None:
         self.trace, self.scene = trace, scene(trace)
         self._overlaps = None
-
-    def _largest(self) -> int:
-        """The object that covers most of the photo; the whole photo without objects."""
-        x1, y1, x2, y2 = self.scene.boxes.unbind(dim=1)
-        area = (x2 - x1) * (y2 - y1)
-        return int(area.argmax()) if len(area) else WHOLE_PHOTO
 
     def _propose(self, change: Any = None) -> None:
         trace, per_level = self.trace, self._fixed["level_sizes"] is not None
@@ -276,3 +272,9 @@ class ProposalExplorer(Explorer):
         if by != self._shown_suppressor:
             self._shown_suppressor = by
             self.draw(view.suppressor_layer(self.proposals, row, by))
+
+
+def _first(trace: Trace) -> int:
+    """The object to begin with; the whole photo without objects."""
+    row = view.plainest(trace)
+    return WHOLE_PHOTO if row is None else row

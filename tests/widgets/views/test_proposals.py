@@ -1,11 +1,14 @@
 """The view of stage 4 on five candidates whose fates are known; no widget is made."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from mrcnn_steps.anchors import Anchors, Grid
 from mrcnn_steps.proposals import Proposals, propose
+from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.views import proposals as view
 
 # The first stays, the second overlaps it, the third is one too many, the fourth scores too low, the
@@ -101,3 +104,17 @@ def test_the_suppressor_is_drawn_with_its_iou(proposals):
     # Both moved by a tenth of their width: they share 49.8 × 50 pixels of 52.2 × 50.
     assert layer.labels == [f"kept instead · IoU {49.8 / 52.2:.2f}"]
     assert len(view.suppressor_layer(proposals, None, None)) == 0
+
+
+def test_one_begins_with_the_object_of_the_surest_detection(tiny_trace):
+    truth, found = tiny_trace.ground_truth, tiny_trace.detections
+
+    def annotated(boxes: torch.Tensor) -> Trace:
+        labels = torch.stack((found.labels[0] % 79 + 1, found.labels[3]))
+        two = {"objects": truth.objects[:2], "masks": truth.masks[:2]}
+        return replace(tiny_trace, ground_truth=replace(truth, boxes=boxes, labels=labels, **two))
+
+    assert view.plainest(annotated(found.boxes[[0, 3]])) == 1, "the first is of another class"
+    far = torch.tensor([[0.0, 0, 1, 2], [0, 0, 2, 2]])
+    assert view.plainest(annotated(far)) == 1, "none is found: the largest"
+    assert view.plainest(replace(tiny_trace, ground_truth=None)) is None

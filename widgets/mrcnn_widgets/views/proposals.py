@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mrcnn_steps import steps
 from mrcnn_steps.anchors import Anchors
-from mrcnn_steps.matching import overlaps, recalled
+from mrcnn_steps.matching import match_trace, overlaps, recalled
 from mrcnn_steps.palette import (
     DASHED,
     DOTTED,
@@ -23,6 +23,7 @@ from mrcnn_steps.palette import (
     VERMILLION,
 )
 from mrcnn_steps.proposals import Proposals
+from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.viewer.layers import (
     ArrowLayer,
     BoxLayer,
@@ -70,6 +71,26 @@ MOVES = Group("moves", ORANGE)
 KEPT_INSTEAD = Group(*SUPPRESSOR)
 # A candidate lies around an object from this IoU on, an object is reached from that.
 AROUND, REACHED = 0.3, 0.5
+
+
+def plainest(trace: Trace) -> int | None:
+    """Find the object to begin with: the one that the surest detection found, or the largest.
+
+    Args:
+        trace: of a photo.
+
+    Returns:
+        Row of `trace.ground_truth`; None without annotated objects.
+    """
+    truth = trace.ground_truth
+    if truth is None or not len(truth.boxes):
+        return None
+    found = match_trace(trace).object_of
+    for row in trace.detections.scores.argsort(descending=True, stable=True).tolist():
+        if found[row] >= 0:
+            return int(found[row])
+    x1, y1, x2, y2 = truth.boxes.unbind(dim=1)
+    return int(((x2 - x1) * (y2 - y1)).argmax())
 
 
 def boxes_of(proposals: Proposals, view: str) -> Float[Tensor, "K 4"]:
