@@ -241,6 +241,53 @@ class TestSizes:
         page.mouse.move(*place(page, 2600, 200))
         page.locator(".mrv-card", has_text="2400, 100, 2800, 300").wait_for()
 
+    @pytest.mark.parametrize("size", [(5000, 1), (1, 5000)])
+    def test_a_photo_that_is_a_mere_line_is_drawn_and_can_be_reached(self, open_plain, size):
+        height, width = size
+        photo = np.full((*size, 3), 255, np.uint8)
+        page = open_plain(Canvas(photo, [BoxLayer("box", [[0, 0, width, height]])]))
+        assert min(box_of(page.locator(".mrv-stage"))[side] for side in ("width", "height")) > 40
+        assert min(pixel(page, width / 2, height / 2)) > 60
+        page.evaluate("viewer.view.show([0, 0, 1, 1])")
+        settle(page)
+        page.mouse.click(*place(page, 0.5, 0.5))
+        assert state(page, "selected") == ["box", 0]
+
+    def test_a_mask_of_dots_does_not_block_the_page(self, open_plain):
+        dots = np.indices((1500, 1500)).sum(axis=0) % 2 == 0
+        photo = np.zeros((1500, 1500, 3), np.uint8)
+        canvas = Canvas(photo, [MaskLayer("dots", [dots])], selected=("dots", 0))
+        page = open_plain(canvas)
+        assert max(pixel(page, 700, 700)) > 30
+        spent = page.evaluate(
+            """async () => {
+                const start = performance.now();
+                viewer.view.zoomBy(1.2);
+                do await new Promise(requestAnimationFrame); while (!viewer.frames.finished);
+                return performance.now() - start;
+            }"""
+        )
+        assert spent < 3000
+
+    def test_a_name_of_20_000_letters_is_one_line(self, open_plain, screenshots):
+        names = ["x" * 20_000, "a\nb\r\n<br>c"]
+        layer = BoxLayer(
+            "boxes",
+            [[10, 40, 60, 90], [100, 40, 160, 90]],
+            groups=[Group(name) for name in names],
+            group_index=[0, 1],
+            labels=names,
+            fields={"class": Category([0, 1], names)},
+        )
+        page = open_plain(Canvas(np.full((120, 200, 3), 90, np.uint8), [layer]))
+        page.mouse.move(*place(page, 35, 65))
+        page.locator(".mrv-card", has_text="x" * 79 + "…").wait_for()
+        page.screenshot(path=screenshots / "plain-long-names.png")
+        chip = page.locator(".mrv-chip", has_text="a b <br>c")
+        assert box_of(chip)["height"] < 30
+        chip.click()
+        assert state(page, "hidden") == ["boxes/" + names[1]]
+
     def test_three_hundred_objects(self, open_plain, screenshots):
         generator = np.random.default_rng(0)
         masks = np.zeros((300, 480, 640), bool)

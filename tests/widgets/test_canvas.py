@@ -29,12 +29,28 @@ from mrcnn_widgets.viewer.canvas import (
     PointLayer,
     StaticView,
 )
+from mrcnn_widgets.viewer.layers import MAX_TEXT, one_line
 from mrcnn_widgets.viewer.still import DASHES, ink_on, picture
 from mrcnn_widgets.viewer.wire import encode
 from tests.widgets.examples import check_shades, scattered_boxes
 
 NAN = float("nan")
 PHOTO = np.full((120, 160, 3), 90, np.uint8)
+
+
+BAD_PICKS = [[5], "", -1, ["boxes", "x"], ["boxes", 1.5], ["boxes", True], ["boxes", 10**400]]
+BAD_PICKS += [{"a": 1}, [["boxes"], 0], ["boxes", None], ["boxes", 0, 0]]
+BAD_THRESHOLDS = [
+    {"boxes": 5},
+    {"boxes": {"score": 5}},
+    {"boxes": {"score": [1]}},
+    {"boxes": {"score": ["a", "b"]}},
+    {"boxes": {"score": [NAN, None]}},
+    {"boxes": {"score": [0, 10**400]}},
+    {"boxes": {"score": {"low": 1}}},
+    {"boxes": {5: [0, 1]}},
+    ["boxes"],
+]
 
 
 def three_boxes(name="boxes", **options):
@@ -287,6 +303,47 @@ class TestCanvas:
         assert canvas.selected == ("boxes", 1)
         assert canvas.clicked == (3.5, 4)
 
+    @pytest.mark.parametrize("name", ["selected", "hovered"])
+    @pytest.mark.parametrize("pick", [(5,), "", -1, ("boxes", "x"), {"a": 1}, ("boxes", True)])
+    def test_refuses_what_is_no_pick(self, name, pick):
+        canvas = Canvas(PHOTO, [three_boxes()])
+        with pytest.raises(traitlets.TraitError):
+            setattr(canvas, name, pick)
+        with pytest.raises(traitlets.TraitError):
+            canvas.update(**{name: pick})
+        with pytest.raises(traitlets.TraitError):
+            Canvas(PHOTO, [three_boxes()], **{name: pick})
+
+    def test_a_grid_has_no_row_to_select(self):
+        with pytest.raises(traitlets.TraitError, match="no such row"):
+            Canvas(PHOTO, [GridLayer("cells", (8, 8), (15, 20))], selected=("cells", 0))
+
+    @pytest.mark.parametrize("thresholds", BAD_THRESHOLDS)
+    def test_refuses_what_are_no_thresholds(self, thresholds):
+        canvas = Canvas(PHOTO, [three_boxes()])
+        with pytest.raises(traitlets.TraitError):
+            canvas.thresholds = thresholds
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            *({name: pick} for name in ("selected", "hovered") for pick in BAD_PICKS),
+            *({"thresholds": thresholds} for thresholds in BAD_THRESHOLDS),
+            *({"hidden": keys} for keys in ("boxes", [1], None, {"a": 1}, [["boxes"]])),
+            *({"clicked": place} for place in (3, [1], ["a", "b"], [1, 10**400], {"x": 1}, "ab")),
+            {"_scene": {}},
+            {"title": "from a page"},
+            {"_layer_0": b"junk"},
+        ],
+    )
+    def test_leaves_out_what_a_page_must_not_say(self, message):
+        canvas = Canvas(PHOTO, [three_boxes()], title="A", selected=("boxes", 1))
+        before = canvas.get_state(), canvas.to_png()
+        canvas.set_state({**message, "view": "nonsense"})
+        assert (canvas.get_state(), canvas.to_png()) == before
+        canvas.set_state({**message, "hidden": ["boxes/positive"]})
+        assert canvas.hidden == ["boxes/positive"], "what is right beside it is heard"
+
     def test_what_starts_hidden_is_hidden_once(self):
         canvas = Canvas(PHOTO, [three_boxes(visible=False)])
         assert canvas.hidden == ["boxes"]
@@ -345,6 +402,61 @@ class TestPicture:
         for layer in layers:
             image = np.asarray(picture(PHOTO, [layer], width=320))[:240]
             assert (image != 90).any(axis=2).sum() > 20, layer.name
+
+    @pytest.mark.parametrize("far", [1e4, 1e12, 3e38])
+    def test_what_lies_far_outside_costs_nothing(self, far):
+        full = np.ones((4, 4), bool)
+        box = [[-far, -far, far, far], [far / 2, far / 2, far, far]]
+        layers = [
+            BoxLayer("boxes", box, labels=["a", "b"]),
+            PointLayer("points", [[far, -far], [-far, 0]], labels=["a", "b"]),
+            ArrowLayer("arrows", [[0, 0, 1, 1]], [[far / 2, 0, far, 9]]),
+            MaskLayer("masks", [full, full], box),
+            GridLayer("cells", (8, 8), (1, 1), origin=(far, -far), cells=[(0, 0)]),
+            GridLayer("fine", (1 / far, 1 / far), (10**12, 10**12)),
+            GridLayer("many", (1, 1), (10**12, 10**12)),
+        ]
+        for layer in layers:
+            selected = None if isinstance(layer, GridLayer) else (layer.name, len(layer) - 1)
+            start = time.process_time()
+            assert picture(PHOTO, [layer], selected=selected, width=160).width == 160
+            assert time.process_time() - start < 1, layer.name
+
+    def test_a_mask_that_leaves_the_photo_is_drawn_as_far_as_it_is_seen(self):
+        """The cells keep their place, and the photo's edge is no outline."""
+        cells = np.indices((6, 6)).sum(axis=0) % 2 == 0
+        whole = MaskLayer("mask", [cells], [[-40, -30, 200, 150]])
+        inside = MaskLayer("mask", [np.ones((3, 3), bool)], [[-40, -30, 200, 150]])
+        large = np.asarray(picture(PHOTO, [whole], width=160))[:120]
+        ground = np.full((180, 240, 3), 90, np.uint8)
+        moved = MaskLayer("mask", [cells], [[0, 0, 240, 180]])
+        expected = np.asarray(picture(ground, [moved], width=240))[30:150, 40:200]
+        assert (large == expected).all()
+        flat = np.asarray(picture(PHOTO, [inside], width=160))[:120]
+        assert (flat == flat[0, 0]).all()
+
+    def test_a_photo_that_is_a_mere_line_is_no_tower(self):
+        for size in ((5000, 1), (1, 5000)):
+            image = picture(np.zeros((*size, 3), np.uint8), [three_boxes()])
+            assert image.width * image.height < 640 * 640 * 9
+
+    def test_a_name_of_any_length_is_one_line_cut_once(self):
+        for name in ("a\nb\r\n\tc", "x" * 20_000, "\ud800 lone", "\x00\x1b[31m"):
+            layer = three_boxes(
+                labels=[name] * 3,
+                groups=[Group(name), NEGATIVE, POSITIVE],
+                fields={"class": Category([0, 0, 0], [name])},
+            )
+            assert picture(PHOTO, [layer]).width == 640
+            about, _ = encode(layer)
+            texts = [about["groups"][0]["text"], about["labels"][0], about["fields"][0]["names"][0]]
+            assert texts == [one_line(name)] * 3
+            assert len(texts[0].splitlines()) == 1
+            assert len(texts[0]) <= MAX_TEXT
+            json.dumps(texts, ensure_ascii=False).encode()
+        assert one_line("a\nb\r\n\tc") == "a b c"
+        assert one_line("x" * 81) == "x" * 79 + "…"
+        assert one_line("x" * 80) == "x" * 80
 
     def test_an_empty_label_leaves_no_tag(self):
         empty, none, some = (

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { filter, inView, onlyThis, toggled } from "../../../widgets/mrcnn_widgets/viewer/js/filter.js";
 import { boxLayer, random } from "./scene.mjs";
 
-const groups = ["a", "b"].map((name) => ({ name, color: "#000000", dash: "solid" }));
+const groups = ["a", "b"].map((name) => ({ name, text: name, color: "#000000", dash: "solid" }));
 
 function three() {
   const fields = [{ name: "score", names: null, values: Float32Array.of(0.1, 0.7, NaN) }];

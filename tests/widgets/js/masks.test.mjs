@@ -64,6 +64,11 @@ test("outlines enclose the set pixels, and run between set and unset ones only",
   }
 });
 
+test("a mask of dots has no outline", () => {
+  const lines = Array.from({ length: 200 }, (_, i) => (i % 2 ? "#." : ".#").repeat(100));
+  assert.equal(traceEdges(mask(...lines)), null);
+});
+
 test("masks come back from bits and bytes", () => {
   const bytes = Uint8Array.of(0b10110000, 7, 8, 0b01000000);
   const grids = [[2, 2, true], [1, 2, false], [1, 2, true]];

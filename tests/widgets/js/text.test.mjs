@@ -30,7 +30,7 @@ test("a row says its fields, its box and its size", () => {
 });
 
 test("a group is said where no field says it", () => {
-  const groups = ["cat", "dog"].map((name) => ({ name, color: "#000000", dash: "solid" }));
+  const groups = ["cat", "dog"].map((name) => ({ name, text: name, color: "#000000", dash: "solid" }));
   const fields = [{ name: "class", names: ["cat", "dog"], values: Int32Array.of(1, 1) }];
   const layer = boxLayer([[0, 0, 1, 1], [0, 0, 1, 1]], { groups, groupOf: Uint8Array.of(1, 0), fields });
   assert.deepEqual(linesOf({ layer, row: 0 })[0], ["class", "dog"]);

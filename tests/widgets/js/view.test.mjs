@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { View, deviceBox } from "../../../widgets/mrcnn_widgets/viewer/js/view.js";
+import { View, deviceBox, frameOf } from "../../../widgets/mrcnn_widgets/viewer/js/view.js";
 import { random } from "./scene.mjs";
 
 /** A photo of 640 × 480 on a stage of half its size. */
@@ -74,6 +74,20 @@ test("a part of the photo is shown whole, in the middle", () => {
   near([v.cx, v.cy, v.k], [250, 125, 6.4]);
   v.show(null);
   near([v.cx, v.cy, v.k], [320, 240, 1]);
+});
+
+test("a photo that is a mere line lies on a stage that can be seen", () => {
+  const frame = frameOf({ width: 1, height: 6000 });
+  assert.deepEqual(frame, { width: 500, height: 6000 });
+  const v = new View(() => {});
+  v.resize(50, 600, 1);
+  v.open({ width: 1, height: 6000 });
+  assert.deepEqual(v.transform(), { s: 0.1, w: 50, h: 600, x: 24.95, y: 0 });
+  v.zoomAt([25, 590], 1e9);
+  assert.equal(v.transform().s, 64);
+  near([v.cx], [0.5]);
+  near([v.toPhoto([25, 600])[1]], [5900.15625]);
+  assert.deepEqual(frameOf({ width: 640, height: 480 }), { width: 640, height: 480 });
 });
 
 test("who draws is told of each move", () => {

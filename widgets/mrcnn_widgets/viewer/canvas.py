@@ -11,7 +11,7 @@ It knows nothing of Mask R-CNN. Everything is in pixels of the photo, `x2, y2` e
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anywidget
@@ -221,20 +221,73 @@ class Canvas(StaticView, anywidget.AnyWidget):
         return state
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Takes over what the browser reports, but for picks in layers that have changed since."""
-        picks = ("selected", "hovered")
-        stale = [name for name in picks if not _is_row(sync_data.get(name), self._layers)]
-        super().set_state({k: v for k, v in sync_data.items() if k not in stale})
+        """Takes over what the browser reports, but for picks in layers that have changed since.
+
+        A page may send anything: what is none of the traits it reports, or not of their form, is
+        left out.
+        """
+        reports: dict[str, Callable[[Any], bool]] = {
+            "selected": lambda pick: _is_row(pick, self._layers),
+            "hovered": lambda pick: _is_row(pick, self._layers),
+            "clicked": _is_place,
+            "hidden": lambda keys: isinstance(keys, list) and all(isinstance(k, str) for k in keys),
+            "thresholds": _are_thresholds,
+        }
+        fine = {k: v for k, v in sync_data.items() if k in reports and reports[k](v)}
+        super().set_state(fine)
 
     @t.validate("selected", "hovered")
     def _check_own_pick(self, proposal: Any) -> Any:
         _check_pick(proposal.trait.name, proposal.value, self._layers)
         return proposal.value
 
+    @t.validate("thresholds")
+    def _check_own_thresholds(self, proposal: Any) -> Any:
+        if not _are_thresholds(proposal.value):
+            raise t.TraitError(
+                "thresholds: expected {layer: {field: (low, high)}}, finite numbers or None, "
+                f"found {proposal.value!r:.200}"
+            )
+        return proposal.value
 
-def _is_row(pick: tuple[str, int] | None, layers: Sequence[Layer]) -> bool:
-    rows = {layer.name: len(layer) for layer in layers}
-    return pick is None or 0 <= pick[1] < rows.get(pick[0], 0)
+
+def _is_row(pick: Any, layers: Sequence[Layer]) -> bool:
+    """Whether a pick is none or (layer, row) of a row that is there; a grid has none."""
+    rows = {layer.name: len(layer) for layer in layers if not isinstance(layer, GridLayer)}
+    match pick:
+        case None:
+            return True
+        case (str(name), int(row)):
+            return not isinstance(row, bool) and 0 <= row < rows.get(name, 0)
+    return False
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    # NaN compares as false; a whole number of JSON may be beyond any float.
+    return all(
+        isinstance(value, float | int | np.number) and -1e300 <= value <= 1e300 for value in values
+    )
+
+
+def _is_place(place: Any) -> bool:
+    """Whether something is none or (x, y)."""
+    return place is None or (
+        isinstance(place, list | tuple) and len(place) == 2 and _are_numbers(place)
+    )
+
+
+def _are_thresholds(thresholds: Any) -> bool:
+    """Whether something is layer -> field -> (low, high), each a finite number or None."""
+    if not _is_mapping(thresholds) or not all(map(_is_mapping, thresholds.values())):
+        return False
+    bounds = [bound for fields in thresholds.values() for bound in fields.values()]
+    if not all(isinstance(bound, list | tuple) and len(bound) == 2 for bound in bounds):
+        return False
+    return _are_numbers([end for bound in bounds for end in bound if end is not None])
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
 
 
 def _check_pick(name: str, pick: tuple[str, int] | None, layers: Sequence[Layer]) -> None:

@@ -11,11 +11,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 
 from mrcnn_steps import palette
 from mrcnn_steps.palette import SKY, Dash
+
+# Letters of a text that is shown: a longer one would cover the photo.
+MAX_TEXT = 80
 
 
 @dataclass(frozen=True)
@@ -348,6 +352,12 @@ class GridLayer(Layer):
 
     def _check_common(self) -> None:
         self._set(groups=tuple(self.groups) or (Group(self.name, "#FFFFFF"),))
+
+
+def one_line(text: object) -> str:
+    """A text of the data as one line of at most `MAX_TEXT` letters: class names may be anything."""
+    line = " ".join("".join(" " if category(c) in ("Cc", "Cs") else c for c in str(text)).split())
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 
 
 def as_numpy(values: Any) -> np.ndarray:

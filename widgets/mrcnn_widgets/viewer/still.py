@@ -18,6 +18,7 @@ from mrcnn_widgets.viewer.layers import (
     Layer,
     MaskLayer,
     PointLayer,
+    one_line,
 )
 
 # Above this many rows a group is drawn as density, like in the browser.
@@ -25,6 +26,12 @@ DENSE = 400
 # How many pixels of a line are drawn, and after how many it repeats.
 DASHES = {"solid": (1, 1), "dashed": (5, 8), "dotted": (2, 4)}
 MAX_BYTES = 200_000
+# A photo that is higher than so many times the picture's width is made smaller.
+MAX_RATIO = 8
+# Chips of a layer.
+MAX_CHIPS = 24
+# Nothing is drawn further off than so many pixels: what lies beyond is not seen.
+FAR = 9999
 
 
 def picture(
@@ -45,8 +52,8 @@ def picture(
         selected: (layer, row) to emphasize.
         width: of the picture, in pixels.
     """
-    scale = width / photo.shape[1]
-    size = (width, max(1, round(photo.shape[0] * scale)))
+    scale = min(width / photo.shape[1], MAX_RATIO * width / photo.shape[0])
+    size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
     sampling = Image.Resampling.NEAREST if scale > 3 else Image.Resampling.BILINEAR
     image = Image.fromarray(photo).resize(size, sampling, reducing_gap=2)
     rows = {layer.name: layer.shown(hidden, thresholds or {}) for layer in layers}
@@ -84,22 +91,23 @@ def _draw_layer(image: Image.Image, layer: Layer, shown: np.ndarray, scale: floa
     for index, group in enumerate(layer.groups):
         rows = np.flatnonzero(shown & (layer.group_index == index))
         if isinstance(layer, BoxLayer) and rows.size > DENSE:
-            _draw_density(image, layer.boxes[rows] * scale, group.color)
+            _draw_density(image, layer.boxes[rows].astype(float) * scale, group.color)
             continue
         for row in rows.tolist():
             color = color_of(layer, row)
             match layer:
                 case BoxLayer():
-                    _outline(pen, layer.boxes[row] * scale, color, layer.width, group.dash)
+                    _outline(pen, _near(layer.boxes[row], scale), color, layer.width, group.dash)
                 case ArrowLayer():
-                    _arrow(pen, layer.start[row] * scale, layer.end[row] * scale, color)
+                    _arrow(pen, _near(layer.start[row], scale), _near(layer.end[row], scale), color)
                 case PointLayer():
-                    x, y = layer.points[row] * scale
+                    x, y = _near(layer.points[row], scale)
                     r = layer.radius
                     pen.ellipse((x - r, y - r, x + r, y + r), color, (0, 0, 0, 160))
     if layer.labels is not None:
         for row in [row for row in np.flatnonzero(shown)[:DENSE].tolist() if layer.labels[row]]:
-            _tag(pen, anchor_box(layer, row)[:2] * scale, layer.labels[row], color_of(layer, row))
+            at, text = _near(anchor_box(layer, row), scale), one_line(layer.labels[row])
+            _tag(pen, at, text, color_of(layer, row))
 
 
 def color_of(layer: Layer, row: int) -> str:
@@ -123,10 +131,15 @@ def anchor_box(layer: Layer, row: int) -> np.ndarray:
     raise TypeError(f"a {type(layer).__name__} has no rows to point at")
 
 
+def _near(places: np.ndarray, scale: float) -> np.ndarray:
+    """Coordinates of the photo as pixels of the picture, cut far outside of it."""
+    return np.clip(places.astype(float) * scale, -FAR, FAR)
+
+
 def _outline(
     pen: ImageDraw.ImageDraw, box: np.ndarray, color: str, width: float, dash: str
 ) -> None:
-    x1, y1, x2, y2 = (round(float(v)) for v in np.clip(box, -9999, 9999))
+    x1, y1, x2, y2 = (round(float(v)) for v in box)
     x2, y2, thick = max(x2 - 1, x1), max(y2 - 1, y1), max(1, round(width))
     if dash == "solid":
         pen.rectangle((x1, y1, x2, y2), outline=color, width=thick)
@@ -171,17 +184,22 @@ def _runs(line: np.ndarray, start: np.ndarray, end: np.ndarray, shape: tuple[int
 def _draw_mask(image: Image.Image, layer: MaskLayer, row: int, scale: float) -> None:
     grid = layer.masks[row]
     x1, y1, x2, y2 = (round(float(v) * scale) for v in layer.boxes[row])
-    if grid.size == 0 or x2 <= x1 or y2 <= y1:
+    # What is in the picture, and a pixel around it: an outline does not follow the picture's edge.
+    left, top = max(x1, -1), max(y1, -1)
+    right, bottom = min(x2, image.width + 1), min(y2, image.height + 1)
+    if grid.size == 0 or right <= left or bottom <= top:
         return
     values = Image.fromarray(grid.astype(np.uint8) * 255 if grid.dtype == bool else grid)
-    values = values.resize((x2 - x1, y2 - y1), Image.Resampling.NEAREST)
+    across, down = values.width / (x2 - x1), values.height / (y2 - y1)
+    part = (left - x1) * across, (top - y1) * down, (right - x1) * across, (bottom - y1) * down
+    values = values.resize((right - left, bottom - top), Image.Resampling.NEAREST, part)
     alpha = np.asarray(values).astype(np.float32) * layer.opacity
     if grid.dtype == bool and layer.outline:
         on = np.pad(np.asarray(values) > 0, 1)
         inner = on[:-2, 1:-1] & on[2:, 1:-1] & on[1:-1, :-2] & on[1:-1, 2:]
         alpha[on[1:-1, 1:-1] & ~inner] = 255
     ink = Image.new("RGB", values.size, color_of(layer, row))
-    image.paste(ink, (x1, y1), Image.fromarray(alpha.astype(np.uint8)))
+    image.paste(ink, (left, top), Image.fromarray(alpha.astype(np.uint8)))
 
 
 def _arrow(pen: ImageDraw.ImageDraw, start: np.ndarray, end: np.ndarray, color: str) -> None:
@@ -203,19 +221,28 @@ def _draw_grid(pen: ImageDraw.ImageDraw, layer: GridLayer, scale: float) -> None
     rgb = _rgb(layer.groups[0].color)
     for row, column in layer.cells:
         x, y = left + column * step_x, top + row * step_y
-        pen.rectangle((x, y, x + step_x, y + step_y), (*rgb, 110), (*rgb, 255))
-    faint = (*rgb, round(110 * min(1, min(step_x, step_y) / 12)))
-    for column in range(columns + 1):
-        x = left + column * step_x
-        pen.line((x, top, x, top + rows * step_y), faint, 1)
-    for row in range(rows + 1):
-        y = top + row * step_y
-        pen.line((left, y, left + columns * step_x, y), faint, 1)
+        box = np.clip((x, y, x + step_x, y + step_y), -FAR, FAR)
+        pen.rectangle(tuple(box), (*rgb, 110), (*rgb, 255))
+    alpha = round(110 * min(1, min(step_x, step_y) / 12))
+    if not alpha:
+        return
+    width, height = pen.im.size
+    right, bottom = min(left + columns * step_x, width), min(top + rows * step_y, height)
+    for x in _lines(left, step_x, columns, width):
+        pen.line((x, max(top, 0), x, bottom), (*rgb, alpha), 1)
+    for y in _lines(top, step_y, rows, height):
+        pen.line((max(left, 0), y, right, y), (*rgb, alpha), 1)
+
+
+def _lines(start: float, step: float, count: int, end: int) -> np.ndarray:
+    """Where those of `count` + 1 lines, `step` apart, are that lie between 0 and `end`."""
+    first, last = max(0, np.ceil(-start / step)), min(count, np.floor((end - start) / step))
+    return start + step * np.arange(first, max(first, last + 1))
 
 
 def _emphasize(image: Image.Image, layer: Layer, row: int, scale: float) -> None:
     pen = ImageDraw.Draw(image, "RGBA")
-    x1, y1, x2, y2 = anchor_box(layer, row) * scale
+    x1, y1, x2, y2 = _near(anchor_box(layer, row), scale)
     for margin, color in ((3, "#000000"), (2, "#FFFFFF"), (0, color_of(layer, row))):
         box = np.array([x1 - margin, y1 - margin, x2 + margin, y2 + margin])
         _outline(pen, box, color, 2, "solid")
@@ -264,7 +291,7 @@ def _chips(layer: Layer, shown: np.ndarray) -> list[tuple[str, Dash, str]]:
         return [(layer.groups[0].color, "solid", layer.name)] if shown.any() else []
     counts = np.bincount(layer.group_index[shown], minlength=len(layer.groups))
     return [
-        (group.color, group.dash, f"{group.name} {count:,}")
+        (group.color, group.dash, f"{one_line(group.name)} {count:,}")
         for group, count in zip(layer.groups, counts, strict=True)
         if count
-    ][:24]
+    ][:MAX_CHIPS]

@@ -20,10 +20,12 @@ from mrcnn_widgets.viewer.layers import (
     BoxLayer,
     Category,
     GridLayer,
+    Group,
     Layer,
     MaskLayer,
     PointLayer,
     as_numpy,
+    one_line,
 )
 
 # Longer sides are made smaller for the wire; coordinates stay those of the photo.
@@ -114,11 +116,11 @@ def encode(layer: Layer, mask_step: int = 1) -> Encoded:
         "kind": type(layer).__name__.removesuffix("Layer").lower(),
         "name": layer.name,
         "rows": len(layer),
-        "groups": [{"name": g.name, "color": g.color, "dash": g.dash} for g in layer.groups],
+        "groups": [_group(group) for group in layer.groups],
         "width": layer.width,
         "pickable": layer.pickable,
         "threshold": layer.threshold,
-        "labels": None if layer.labels is None else [str(text) for text in layer.labels],
+        "labels": None if layer.labels is None else [one_line(text) for text in layer.labels],
         "colors": None if layer.colors is None else list(layer.colors),
     }
     if isinstance(layer, GridLayer):
@@ -128,9 +130,11 @@ def encode(layer: Layer, mask_step: int = 1) -> Encoded:
         arrays["group"] = layer.group_index
         about["fields"] = []
         for name, values in layer.fields.items():
-            named = isinstance(values, Category)
-            about["fields"].append({"name": name, "names": values.names if named else None})
-            arrays[f"field {name}"] = values.index if named else values
+            names = None
+            if isinstance(values, Category):
+                names, values = [one_line(text) for text in values.names], values.index
+            about["fields"].append({"name": name, "names": names})
+            arrays[f"field {name}"] = values
     match layer:
         # Column by column: the browser reads x1, y1, x2 and y2 as four arrays, and neighbors in
         # a column resemble each other, which compresses better.
@@ -152,6 +156,12 @@ def encode(layer: Layer, mask_step: int = 1) -> Encoded:
             arrays["masks"] = np.concatenate([*packed, np.zeros(0, np.uint8)])
     about["arrays"], raw = _lay_out(arrays)
     return about, zlib.compress(raw, 1)
+
+
+def _group(group: Group) -> dict[str, str]:
+    """A group by its name, the key that hides it, and the text of its chip."""
+    text = one_line(group.name)
+    return {"name": group.name, "text": text, "color": group.color, "dash": group.dash}
 
 
 def _lay_out(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], bytes]:

@@ -72,3 +72,16 @@ function shape(name, attributes) {
 export function context(canvas, options = {}) {
   return /** @type {Context} */ (canvas.getContext("2d", options));
 }
+
+/**
+ * Strokes a path several times, the widest first.
+ * @param {Context} ctx @param {Path2D} path @param {number} dpr
+ * @param {[string, number][]} strokes style and width, CSS pixels
+ */
+export function strokeAll(ctx, path, dpr, strokes) {
+  for (const [style, width] of strokes) {
+    ctx.strokeStyle = style;
+    ctx.lineWidth = width * dpr;
+    ctx.stroke(path);
+  }
+}

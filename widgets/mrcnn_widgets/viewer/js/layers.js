@@ -3,7 +3,7 @@
 
 /**
  * @typedef {"solid" | "dashed" | "dotted"} Dash
- * @typedef {{ name: string, color: string, dash: Dash }} Group
+ * @typedef {{ name: string, text: string, color: string, dash: Dash }} Group
  * @typedef {Uint8Array | Int32Array | Float32Array} Numbers
  *
  * @typedef {object} Mask
@@ -13,7 +13,7 @@
  * @property {Uint8Array} values 0…255, row by row; 0 or 255 for a bool mask
  * @property {OffscreenCanvas} [canvas] the values in the color `tint`
  * @property {string} [tint]
- * @property {Path2D | null} [edges] the outline in cells of the grid; null: too ragged to draw
+ * @property {Path2D} [edges] the outline in cells of the grid
  *
  * What `wire.encode` tells of a layer.
  * @typedef {object} About
@@ -86,7 +86,7 @@ export function unpack(about, buffer) {
   return {
     ...about,
     on: true,
-    shown: new Uint8Array(about.rows).fill(1),
+    shown: new Uint8Array(about.kind === "grid" ? 1 : about.rows).fill(1),
     counts: new Uint32Array(about.groups.length),
     groupOf: about.kind === "grid" ? new Uint8Array(1) : /** @type {Uint8Array} */ (array("group")),
     fields: (about.fields ?? []).map((field) => ({ ...field, values: array(`field ${field.name}`) })),

@@ -55,8 +55,8 @@ export class Legend {
       this.addChip(set, layer, layer.name, [...groups.keys()], layer.name);
       // Dozens of classes without a row would bury the few that have some.
       const worth = (/** @type {number} */ i) => totals[i] > 0 || groups.length <= 8;
-      groups.forEach(({ name }, i) => {
-        if (worth(i)) this.addChip(set, layer, `${layer.name}/${name}`, [i], name);
+      groups.forEach(({ name, text }, i) => {
+        if (worth(i)) this.addChip(set, layer, `${layer.name}/${name}`, [i], text);
       });
     }
     if (layer.threshold) this.addSlider(set, layer);

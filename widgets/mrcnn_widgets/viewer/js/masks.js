@@ -2,7 +2,7 @@
 // Masks: grids of values, each stretched over a box.
 
 import { rgb } from "./colors.js";
-import { context } from "./dom.js";
+import { context, strokeAll } from "./dom.js";
 import { inView } from "./filter.js";
 import { colorOf } from "./layers.js";
 
@@ -30,12 +30,7 @@ export function* paintMasks({ ctx, t, dpr }, layer) {
     if (mask.isBool && layer.outline) {
       const path = maskPath(layer, row, t);
       ctx.lineJoin = "round";
-      ctx.strokeStyle = "rgba(0, 0, 0, .4)";
-      ctx.lineWidth = (layer.width + 1.2) * dpr;
-      ctx.stroke(path);
-      ctx.strokeStyle = color;
-      ctx.lineWidth = layer.width * dpr;
-      ctx.stroke(path);
+      strokeAll(ctx, path, dpr, [["rgba(0, 0, 0, .4)", layer.width + 1.2], [color, layer.width]]);
     }
     yield;
   }
@@ -70,13 +65,14 @@ export function maskPlace(layer, row, t) {
 }
 
 /**
- * The outline of a bool mask on the screen. It follows the pixels' edges, so it stays exact.
+ * The outline of a bool mask on the screen. It follows the pixels' edges, so it stays exact; around
+ * a mask of dots it would take minutes: there it is the box.
  * @param {Layer} layer @param {number} row @param {Transform} t
  */
 export function maskPath(layer, row, t) {
   const mask = layer.masks[row];
   const [x, y, w, h] = maskPlace(layer, row, t);
-  mask.edges ??= pathOf(traceEdges(mask));
+  mask.edges ??= pathOf(traceEdges(mask) ?? [[0, 0, mask.width, 0, mask.width, mask.height, 0, mask.height]]);
   const path = new Path2D();
   path.addPath(mask.edges, new DOMMatrix([w / mask.width, 0, 0, h / mask.height, x, y]));
   return path;
@@ -93,6 +89,8 @@ function pathOf(loops) {
   return path;
 }
 
+const MAX_CORNERS = 30_000; // of an outline: that of a real object of 2000 × 2000 pixels has some thousands
+
 const STEP = [[1, 0], [0, 1], [-1, 0], [0, -1]]; // right, down, left, up
 // The two pixels ahead of a walk along the edges: on its left and on its right.
 const AHEAD = [
@@ -105,12 +103,13 @@ const AHEAD = [
 /**
  * Walks the boundary between set and unset pixels.
  * @param {Mask} mask
- * @returns {number[][]} the corners of each loop: x, y, x, y …
+ * @returns {number[][] | null} the corners of each loop: x, y, x, y …; null: more than `MAX_CORNERS`
  */
 export function traceEdges({ width, height, values }) {
   const at = (/** @type {number} */ x, /** @type {number} */ y) =>
     x >= 0 && y >= 0 && x < width && y < height && values[y * width + x] > 0;
   const loops = [];
+  let corners = 0;
   // Every loop has an edge that runs right with a set pixel below and an unset one above.
   const seen = new Uint8Array((width + 1) * (height + 1));
   for (let top = 0; top < height; top++) {
@@ -124,7 +123,9 @@ export function traceEdges({ width, height, values }) {
         y += STEP[heading][1];
         const before = heading;
         heading = turn(at, x, y, heading);
-        if (heading !== before) loop.push(x, y);
+        if (heading === before) continue;
+        loop.push(x, y);
+        if (++corners > MAX_CORNERS) return null;
       } while (x !== left || y !== top || heading !== 0);
       loop.length -= 2; // the walk ends where it began
       loops.push(loop);

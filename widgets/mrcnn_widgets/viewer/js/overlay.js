@@ -1,6 +1,7 @@
 // @ts-check
 // What lies above the scene: the row that is picked, the one that is hovered, the crosshair.
 
+import { strokeAll } from "./dom.js";
 import { colorOf } from "./layers.js";
 import { maskPath } from "./masks.js";
 import { same } from "./picking.js";
@@ -67,17 +68,4 @@ function paintCrosshair(ctx, t, dpr) {
   path.moveTo(x, y - arm);
   path.lineTo(x, y + arm);
   strokeAll(ctx, path, dpr, [["rgba(0, 0, 0, .7)", 3], ["#fff", 1.25]]);
-}
-
-/**
- * Strokes a path several times, the widest first.
- * @param {Context} ctx @param {Path2D} path @param {number} dpr
- * @param {[string, number][]} strokes style and width, CSS pixels
- */
-function strokeAll(ctx, path, dpr, strokes) {
-  for (const [style, width] of strokes) {
-    ctx.strokeStyle = style;
-    ctx.lineWidth = width * dpr;
-    ctx.stroke(path);
-  }
 }

@@ -60,8 +60,12 @@ export function paintPhoto(ctx, { bitmap, step }, t) {
   const right = Math.min(bitmap.width, Math.ceil((t.w - t.x) / s));
   const bottom = Math.min(bitmap.height, Math.ceil((t.h - t.y) / s));
   const [w, h] = [right - left, bottom - top];
+  const [x, y] = [left * s + t.x, top * s + t.y];
+  // A photo that is a mere line: some ground is seen beside it, and at least a pixel of it.
+  const [W, H] = [Math.max(1, w * s), Math.max(1, h * s)];
+  if (x > 1 || y > 1 || x + W < t.w - 1 || y + H < t.h - 1) ctx.clearRect(0, 0, t.w, t.h);
   ctx.imageSmoothingEnabled = s < 4; // from there on people want to see the pixels
-  ctx.drawImage(bitmap, left, top, w, h, left * s + t.x, top * s + t.y, w * s, h * s);
+  ctx.drawImage(bitmap, left, top, w, h, x, y, W, H);
 }
 
 /** @param {Paper} paper @param {Layer} layer */

@@ -14,7 +14,7 @@ export function linesOf({ layer, row }) {
     name,
     names ? names[values[row]] : number(values[row]),
   ]);
-  const group = layer.groups[layer.groupOf[row]].name;
+  const group = layer.groups[layer.groupOf[row]].text;
   // Rows are often grouped by one of their fields: its line says it all.
   const told = lines.some(([, value], i) => layer.fields[i].names && value === group);
   if (layer.groups.length > 1 && !told) lines.unshift(["group", group]);

@@ -7,13 +7,27 @@
  * @typedef {[number, number]} Point
  */
 
+/** @typedef {{ width: number, height: number }} Size */
+
 const MAX_ZOOM = 64; // screen pixels for a pixel of the photo
+const MAX_RATIO = 12; // of the stage's sides
+
+/**
+ * What the stage shows of the photo's plane when nothing is zoomed: the photo, and some ground beside
+ * one that is a mere line.
+ * @param {Size} photo
+ * @returns {Size}
+ */
+export function frameOf({ width, height }) {
+  return { width: Math.max(width, height / MAX_RATIO), height: Math.max(height, width / MAX_RATIO) };
+}
 
 export class View {
   /** @param {() => void} changed told that another part of the photo is in view */
   constructor(changed) {
     this.changed = changed;
     this.photo = { width: 1, height: 1 };
+    this.frame = frameOf(this.photo);
     this.width = 0; // of the stage, CSS pixels
     this.height = 0;
     this.dpr = 1;
@@ -34,7 +48,7 @@ export class View {
 
   /** The largest k. */
   get most() {
-    return Math.max(4, (MAX_ZOOM * this.photo.width) / (this.width || this.photo.width));
+    return Math.max(4, (MAX_ZOOM * this.frame.width) / (this.width || this.frame.width));
   }
 
   /**
@@ -49,10 +63,11 @@ export class View {
 
   /**
    * Another photo is on the stage: shows the whole of it.
-   * @param {{ width: number, height: number }} photo
+   * @param {Size} photo
    */
   open({ width, height }) {
     this.photo = { width, height };
+    this.frame = frameOf(this.photo);
     this.cx = width / 2;
     this.cy = height / 2;
     this.k = 1;
@@ -61,7 +76,7 @@ export class View {
   /** @returns {Transform} */
   transform() {
     const [w, h] = this.pixels;
-    const s = (w / this.photo.width) * this.k;
+    const s = (w / this.frame.width) * this.k;
     return { s, w, h, x: w / 2 - this.cx * s, y: h / 2 - this.cy * s };
   }
 
@@ -80,10 +95,9 @@ export class View {
    * @param {number} cx @param {number} cy @param {number} k
    */
   moveTo(cx, cy, k) {
-    const { width, height } = this.photo;
     this.k = Math.min(Math.max(k, 1), this.most);
-    this.cx = inside(cx, width, this.k);
-    this.cy = inside(cy, height, this.k);
+    this.cx = inside(cx, this.photo.width, this.frame.width / this.k);
+    this.cy = inside(cy, this.photo.height, this.frame.height / this.k);
     this.changed();
   }
 
@@ -125,15 +139,18 @@ export class View {
   show(part) {
     if (!part) return this.reset();
     const [x1, y1, x2, y2] = part;
-    const { width, height } = this.photo;
+    const { width, height } = this.frame;
     const k = Math.min(width / Math.max(x2 - x1, 1), height / Math.max(y2 - y1, 1));
     this.moveTo((x1 + x2) / 2, (y1 + y2) / 2, k);
   }
 }
 
-/** @param {number} value @param {number} size @param {number} k */
-function inside(value, size, k) {
-  return Math.min(Math.max(value, size / k / 2), size - size / k / 2);
+/**
+ * The middle of what is seen, so that nothing is seen beyond 0 and `size`, as far as that can be.
+ * @param {number} middle @param {number} size @param {number} seen how much is
+ */
+function inside(middle, size, seen) {
+  return seen < size ? Math.min(Math.max(middle, seen / 2), size - seen / 2) : size / 2;
 }
 
 /**

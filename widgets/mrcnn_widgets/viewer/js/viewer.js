@@ -17,7 +17,7 @@ import { REPORT_MS, Reports } from "./reports.js";
 import { Status } from "./status.js";
 import { describe } from "./text.js";
 import { Tools } from "./tools.js";
-import { View } from "./view.js";
+import { View, frameOf } from "./view.js";
 
 /**
  * @typedef {import("./picking.js").Pick} Pick
@@ -139,7 +139,8 @@ export class Viewer {
    * Reserves the photo's place, so that the notebook does not jump when it arrives.
    * @param {Scene} scene
    */
-  reserve({ width, height }) {
+  reserve(scene) {
+    const { width, height } = frameOf(scene);
     const most = this.model.get("max_height") ?? 560;
     this.stage.style.aspectRatio = `${width} / ${height}`;
     this.stage.style.width = `min(100%, ${((most * width) / height).toFixed(2)}px)`;
