@@ -27,7 +27,8 @@ FRAMES = """async (kind) => {
     for (let i = 0; i < 200; i++) {
         if (kind === 'pan') viewer.view.panBy(6 * Math.sin(i / 9), 4 * Math.cos(i / 7));
         else viewer.stage.dispatchEvent(new WheelEvent('wheel', {
-            deltaY: i % 60 < 30 ? -16 : 16, clientX: 300, clientY: 200, cancelable: true}));
+            deltaY: i % 60 < 30 ? -16 : 16, clientX: 300, clientY: 200, ctrlKey: true,
+            cancelable: true}));
         await new Promise(requestAnimationFrame);
         times.push(performance.now() - last);
         last = performance.now();

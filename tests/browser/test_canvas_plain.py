@@ -350,6 +350,7 @@ class TestPointer:
         page = open_plain(nested)
         x, y = place(page, 80, 60)
         page.mouse.move(x, y)
+        page.keyboard.down("Control")
         page.mouse.wheel(0, -300)
         page.wait_for_function("viewer.view.k > 1.5")
         settle(page)
@@ -357,7 +358,49 @@ class TestPointer:
         for _ in range(4):
             page.mouse.wheel(0, 300)
         page.wait_for_function("viewer.view.k === 1")
+        page.keyboard.up("Control")
         assert state(page, "hovered") == ["boxes", 1]
+
+    def test_wheel_scrolls_the_page_until_the_photo_is_clicked(
+        self, open_plain, nested, screenshots
+    ):
+        page = open_plain(nested, viewport={"width": 1000, "height": 300})
+        page.evaluate("window.scrollTo(0, 200)")
+        page.mouse.move(*place(page, 160, 120))
+        hint = page.locator(".mrv-hint")
+        assert hint.is_hidden()
+        page.mouse.wheel(0, -60)
+        page.wait_for_function("window.scrollY < 160")
+        hint.wait_for()
+        page.screenshot(path=screenshots / "plain-wheel-hint.png")
+        assert page.evaluate("viewer.view.k") == 1
+        page.mouse.down()
+        page.mouse.up()
+        before = page.evaluate("window.scrollY")
+        page.mouse.wheel(0, -60)
+        page.wait_for_function("viewer.view.k > 1.1")
+        assert page.evaluate("window.scrollY") == before
+        hint.wait_for(state="hidden")
+
+    def test_tab_is_offered_where_it_works(self, open_plain, nested):
+        page = open_plain(nested)
+        page.mouse.move(*place(page, 150, 120))
+        card = page.locator(".mrv-card", has_text="1 of 3 here")
+        card.wait_for()
+        assert "Tab" not in card.inner_text()
+        page.mouse.down()
+        page.mouse.up()
+        page.locator(".mrv-card", has_text="Tab for the next").wait_for()
+        page.keyboard.press("Tab")
+        page.locator(".mrv-card", has_text="2 of 3 here").wait_for()
+
+    def test_the_buttons_cover_no_small_photo(self, open_plain, nested):
+        page = open_plain(nested)
+        page.mouse.move(*place(page, 150, 120))
+        tools = page.locator(".mrv-tools")
+        assert tools.is_visible()
+        page.evaluate("viewer.model.set('max_height', 120)")
+        tools.wait_for(state="hidden")
 
     def test_wheel_scrolls_the_page_where_there_is_nothing_to_zoom_out_of(self, open_plain, nested):
         page = open_plain(nested, viewport={"width": 1000, "height": 300})
@@ -368,8 +411,10 @@ class TestPointer:
     def test_drag_pans_without_picking_and_double_click_resets(self, open_plain, nested):
         page = open_plain(nested)
         page.mouse.move(*place(page, 160, 120))
+        page.keyboard.down("Control")
         page.mouse.wheel(0, -300)
         page.wait_for_function("viewer.view.k > 1.5")
+        page.keyboard.up("Control")
         x, y = place(page, 160, 120)
         page.mouse.down()
         page.mouse.move(x + 40, y + 25, steps=4)

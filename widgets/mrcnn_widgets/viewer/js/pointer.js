@@ -16,7 +16,7 @@ export class Pointer {
    * @param {import("./tools.js").Tools} tools
    * @param {import("./view.js").View} view
    * @param {import("./aim.js").Aim} aim
-   * @param {{ drag: () => void, choose: (pick: Pick | null, place: Point) => void }} acts
+   * @param {{ drag: () => void, choose: (pick: Pick | null, place: Point) => void, scrolled: () => void }} acts
    */
   constructor(stage, tools, view, aim, acts) {
     this.stage = stage;
@@ -54,6 +54,11 @@ export class Pointer {
   onWheel(event) {
     // Nothing to zoom out of: let the page scroll.
     if (event.deltaY > 0 && this.view.k <= 1) return;
+    // Who scrolls through the notebook comes past many photos: only one that was clicked holds on.
+    if (!event.ctrlKey && !event.metaKey && !this.stage.matches(":focus")) {
+      this.acts.scrolled();
+      return;
+    }
     event.preventDefault();
     const pixels = event.deltaY * (event.deltaMode === 1 ? 33 : event.deltaMode === 2 ? 400 : 1);
     const factor = Math.exp(-Math.max(-240, Math.min(pixels, 240)) / 400);

@@ -4,6 +4,8 @@
 import { make } from "./dom.js";
 import { times } from "./text.js";
 
+const ROOM = { width: 260, height: 140 }; // a smaller photo would be covered; CSS pixels
+
 export class Tools {
   /**
    * @param {HTMLElement} parent
@@ -28,6 +30,11 @@ export class Tools {
   /** @param {number} k */
   show(k) {
     this.fit.textContent = times(k);
+  }
+
+  /** Takes up no room of a small photo. @param {import("./view.js").Size} stage */
+  keepOff({ width, height }) {
+    this.element.hidden = width < ROOM.width || height < ROOM.height;
   }
 
   /** Whether an event happened on a button. @param {Event} event */

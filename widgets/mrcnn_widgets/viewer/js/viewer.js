@@ -6,6 +6,7 @@ import { Card } from "./card.js";
 import { make } from "./dom.js";
 import { filter } from "./filter.js";
 import { Frames } from "./frames.js";
+import { Hint } from "./hint.js";
 import { HELP, listenToKeys } from "./keyboard.js";
 import { Legend } from "./legend.js";
 import { Loader } from "./loader.js";
@@ -58,6 +59,7 @@ export class Viewer {
       reset: () => this.view.reset(),
     });
     this.card = new Card(this.stage);
+    this.hint = new Hint(this.stage);
     this.reports = new Reports(model);
     this.legend = new Legend(this.root, this.reports);
     this.status = new Status(this.root);
@@ -71,6 +73,7 @@ export class Viewer {
     this.pointer = new Pointer(this.stage, this.tools, this.view, this.aim, {
       drag: () => this.card.hide(),
       choose: (pick, place) => this.choose(pick, place),
+      scrolled: () => this.hint.show(),
     });
     this.listen();
     this.loader.load();
@@ -86,16 +89,19 @@ export class Viewer {
     this.subscriptions.watch(["title"], () => this.showTitle());
     this.subscriptions.watch(["max_height"], () => this.reserve(this.model.get("_scene")));
     this.subscriptions.watch(["view"], () => this.view.show(this.model.get("view")));
-    this.resizing = new ResizeObserver(() => this.frames.fit());
+    this.stage.addEventListener("focus", () => this.hover(), { signal });
+    this.resizing = new ResizeObserver(() => {
+      this.frames.fit();
+      this.tools.keepOff(this.view);
+    });
     this.resizing.observe(this.stage);
   }
 
   destroy() {
     this.gone.abort();
     this.resizing?.disconnect();
-    for (const part of [this.subscriptions, this.loader, this.frames, this.pointer, this.reports, this.status]) {
-      part.end();
-    }
+    const { subscriptions, loader, frames, pointer, reports, status, hint } = this;
+    for (const part of [subscriptions, loader, frames, pointer, reports, status, hint]) part.end();
     this.root.remove();
   }
 
@@ -160,7 +166,9 @@ export class Viewer {
   hover() {
     const { candidate, candidates, index } = this.aim;
     const count = candidates.length.toLocaleString("en");
-    const foot = candidates.length > 1 ? `${index + 1} of ${count} here · Tab for the next` : "";
+    // Tab reaches the viewer once it was clicked.
+    const next = this.stage.matches(":focus") ? " · Tab for the next" : "";
+    const foot = candidates.length > 1 ? `${index + 1} of ${count} here${next}` : "";
     if (candidate) this.card.show(candidate, foot);
     else this.card.hide();
     this.placeCard();

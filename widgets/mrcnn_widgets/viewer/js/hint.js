@@ -1,0 +1,26 @@
+// @ts-check
+// What to do so that the wheel zooms, said to whom it scrolls the page.
+
+import { make } from "./dom.js";
+
+const SHOWN_MS = 1500;
+
+export class Hint {
+  /** @param {HTMLElement} stage */
+  constructor(stage) {
+    this.element = make("div", "mrv-hint", stage, { "aria-hidden": "true", hidden: "" });
+    this.element.textContent = "Ctrl + wheel zooms, or the wheel alone after a click";
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+  }
+
+  show() {
+    clearTimeout(this.timer);
+    this.element.hidden = false;
+    this.timer = setTimeout(() => (this.element.hidden = true), SHOWN_MS);
+  }
+
+  end() {
+    clearTimeout(this.timer);
+  }
+}
