@@ -70,7 +70,6 @@ def content():
                 "category_id": 17,
                 "iscrowd": 1,
                 "segmentation": uncompressed(blob(0)),
-                "bbox": [0, 0, 1, 1],
             },
             {
                 "id": 4,
@@ -78,7 +77,6 @@ def content():
                 "category_id": 3,
                 "iscrowd": 0,
                 "segmentation": compressed(blob(1)),
-                "bbox": [3, 3, 2, 2],
             },
         ],
         "categories": [
@@ -152,7 +150,7 @@ def test_crowds_are_marked_and_absent_flags_mean_no_crowd(write):
     assert folder[2].crowd.tolist() == [False]
 
 
-def test_boxes_come_from_the_masks_and_not_from_the_file(write):
+def test_boxes_come_from_the_masks(write):
     sample = CocoFolder(*write(content()))[0]
     for mask, box in zip(sample.masks.numpy(), sample.boxes.tolist(), strict=True):
         rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
@@ -255,7 +253,7 @@ def test_a_file_cut_in_half(write):
 
 @pytest.mark.parametrize("key", ["images", "annotations", "categories"])
 def test_missing_lists(write, key):
-    assert f"{key}: found None, expected a list" in refusal(write, lambda c: c.pop(key))
+    assert f"{key}: found nothing, expected a list" in refusal(write, lambda c: c.pop(key))
 
 
 @pytest.mark.parametrize(
@@ -290,8 +288,20 @@ def test_repeated_ids(write, key):
         ("images", 2, {"labelled_category_ids": 3}, "labelled_category_ids: found 3"),
         ("annotations", 2, {"image_id": 99}, "annotations[2] (id 2).image_id: found 99"),
         ("annotations", 2, {"category_id": 1}, "annotations[2] (id 2).category_id: found 1"),
+        ("images", 0, {"id": 2**63}, "images[0].id: found 9223372036854775808"),
+        ("annotations", 2, {"iscrowd": None}, "annotations[2] (id 2).iscrowd: found None"),
         ("annotations", 2, {"iscrowd": 2}, "annotations[2] (id 2).iscrowd: found 2"),
         ("categories", 0, {"name": 5}, "categories[0] (id 88).name: found 5, expected a text"),
+        ("categories", 0, {"name": " "}, "categories[0] (id 88).name: found ' ', expected a text"),
+        ("categories", 0, {"name": "\ud800"}, "a text without halves of surrogate pairs"),
+        ("images", 0, {"file_name": "\udcff.png"}, "a text without halves of surrogate pairs"),
+        ("categories", 1, {"name": "teddy <b>bear</b>"}, "another name than that of category 88"),
+        ("categories", 1, {"name": "__background__"}, "what no annotation covers is it"),
+        ("categories", 1, {"name": "Background"}, "what no annotation covers is it"),
+        ("annotations", 2, {"image_id": "12"}, "found '12', expected the id of an image, as a n"),
+        ("annotations", 2, {"image_id": 12.0}, "found 12.0, expected the id of an image, as a w"),
+        ("annotations", 2, {"segmentation": STAR}, "one more pair of brackets: [[x1, y1, x2, y2"),
+        ("annotations", 2, {"segmentation": [{"counts": []}]}, "without the brackets around them"),
     ],
 )
 def test_wrong_values(write, key, index, changes, expected):
@@ -303,6 +313,7 @@ def test_wrong_values(write, key, index, changes, expected):
     [
         None,
         [],
+        [[]],
         "polygon",
         [[1, 1, 5, 5]],
         [[1, 1, 5, 5, 9]],
@@ -314,6 +325,8 @@ def test_wrong_values(write, key, index, changes, expected):
         [[1, 1, 5, 5, 9, float("inf")]],
         [[1, 1, 5, 5, 9, 1e12]],
         {},
+        [compressed(blob(0))],
+        {"size": [float(HEIGHT), float(WIDTH)], "counts": [HEIGHT * WIDTH]},
         {"size": [WIDTH, HEIGHT], "counts": [HEIGHT * WIDTH]},
         {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH - 1]},
         {"size": [HEIGHT, WIDTH], "counts": [-1, HEIGHT * WIDTH + 1]},
@@ -351,6 +364,106 @@ def test_a_folder_may_itself_be_a_link_and_names_may_have_inner_dots(write, tmp_
     assert CocoFolder(tmp_path / "alias", path)[0].name == "b"
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"image_id": 1, "bbox": []}]', "a list may be detections of a model"),
+        ('{"1.png9": {"filename": "1.png", "regions": []}}', "has to be exported in COCO format"),
+        ('{"images": [' + "1" * 5000 + "]}", "expected numbers of a photo's size"),
+    ],
+)
+def test_files_of_other_kinds(write, text, message):
+    photos, path = write(content())
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"instances\.json: .*{message}"):
+        CocoFolder(photos, path)
+
+
+def test_an_outline_that_would_fill_the_memory(write):
+    """1,000 times across the photo and back: 120,000 pixels are fine, 100 times as many are not."""
+    zigzag = [v for i in range(1000) for v in ((-WIDTH, 0) if i % 2 else (2 * WIDTH, HEIGHT))]
+    annotations = content()
+    annotations["annotations"][2]["segmentation"] = [zigzag]
+    assert CocoFolder(*write(annotations))[2].masks.shape == (1, HEIGHT, WIDTH)
+    message = refusal(write, lambda c: c["annotations"][2].update(segmentation=[zigzag * 100]))
+    assert "18,000,000 pixels of outline', expected an outline of at most 2,000,000" in message
+
+
+def test_masks_that_would_fill_the_memory(write):
+    """40 objects on a photo of 99 megapixels, in 4 kB: refused before a mask is drawn."""
+    annotations = content()
+    annotations["images"][0] |= {"width": 9999, "height": 9999}
+    annotations["annotations"] = [
+        {"id": i, "image_id": 30, "category_id": 3, "segmentation": {"size": [9999] * 2}}
+        for i in range(40)
+    ]
+    for annotation in annotations["annotations"]:
+        annotation["segmentation"]["counts"] = [9999 * 9999]
+    photos, path = write(annotations)
+    folder = CocoFolder(photos, path)
+    Image.new("RGB", (9999, 9999)).save(photos / "b.png")
+    with pytest.raises(ValueError, match=r"image 30: found 40 objects .* need 3\.7 GiB; expected"):
+        folder[0]
+
+
+# --- boxes without masks --------------------------------------------------------------------
+
+
+def boxes_only(segmentation):
+    annotations = content()
+    for annotation, box in zip(
+        annotations["annotations"],
+        ([5, 5.5, 10, 20], [0, 0, 60, 40], [-1, 30, 20, 11.5], [1, 2, 3, 4], [50, 30, 10, 10]),
+        strict=True,
+    ):
+        annotation |= {"segmentation": segmentation, "bbox": box}
+    return annotations
+
+
+@pytest.mark.parametrize("segmentation", [None, [], [[]]])
+def test_boxes_without_masks_are_read_and_told_once(write, segmentation, caplog):
+    folder = CocoFolder(*write(boxes_only(segmentation)))
+    assert folder[0].masks is None
+    assert folder[0].boxes.tolist() == [
+        [5, 5.5, 15, 25.5],
+        [0, 0, 60, 40],
+        [1, 2, 4, 6],
+        [50, 30, 60, 40],
+    ]
+    assert folder[2].boxes.tolist() == [[0, 30, 19, 40]]
+    [record] = caplog.records
+    assert "5 of 5 objects have a box and no mask" in record.getMessage()
+    with pytest.raises(ValueError, match=r"annotation 1: segmentation: found none, .*polygons"):
+        folder.check_masks()
+
+
+def test_one_object_without_a_mask_leaves_its_photo_without(write):
+    annotations = content()
+    annotations["annotations"][0] |= {"segmentation": [], "bbox": [5, 5, 10, 10]}
+    folder = CocoFolder(*write(annotations))
+    whole = CocoFolder(*write(content()))
+    assert folder[0].masks is None
+    assert folder[2].masks is not None
+    assert torch.equal(folder[0].boxes[1:], whole[0].boxes[1:])
+    whole.check_masks()
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ([1, 1, 0, 5], "width and height above 0"),
+        ([1, 1, 70, 5], r"a box inside the 60×40 photo as \[x, y, width, height\]$"),
+        ([30, 10, 50, 30], r"not the corner \(x2, y2\)"),
+        ([-3, 1, 5, 5], "a box inside the 60×40 photo"),
+    ],
+)
+def test_boxes_that_are_no_boxes_of_their_photo(write, box, message):
+    annotations = boxes_only([])
+    annotations["annotations"][1]["bbox"] = box
+    with pytest.raises(ValueError, match=message):
+        CocoFolder(*write(annotations))
+
+
 # --- photos that do not fit -----------------------------------------------------------------
 
 
@@ -371,3 +484,58 @@ def test_a_photo_of_another_size_is_refused(write):
     Image.new("RGB", (HEIGHT, WIDTH)).save(photos / "b.png")
     with pytest.raises(ValueError, match=r"b\.png: found 40×60 pixels .*expected 60×40 as .*30"):
         CocoFolder(photos, path)[0]
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_photos_that_exif_turns_unseen_are_counted_and_named(write, orientation, caplog):
+    """Their size is the same either way: nobody knows on which pixels they were annotated."""
+    photos, path = write(content())
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (WIDTH, HEIGHT)).save(photos / "empty.png", exif=exif)
+    CocoFolder(photos, path).check_images()
+    [record] = caplog.records
+    assert "EXIF turns or mirrors 1 of 3 photos" in record.getMessage()
+    assert "empty.png" in record.getMessage()
+
+
+def test_a_photo_annotated_as_stored_is_told(write):
+    photos, path = write(content())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (WIDTH, HEIGHT)).save(photos / "b.png", exif=exif)
+    for look in (CocoFolder(photos, path).check_images, lambda: CocoFolder(photos, path)[0]):
+        with pytest.raises(ValueError, match=r"b\.png: found 40×60 .*as stored it has that size"):
+            look()
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "how"),
+    [
+        ("sub\\a.png", "sub/a.png", r"with / instead of \\"),
+        ("my%20nut.png", "my nut.png", "without percent codes"),
+        ("photos/b.png", "b.png", "in another folder"),
+        ("sub\\b.png", "b.png", "in another folder"),
+        ("e\u0301.png", "\u00e9.png", "its letters composed otherwise"),
+        ("B.PNG", "b.png", "in other upper and lower case"),
+    ],
+)
+def test_the_photo_that_is_there_is_named(write, name, there, how):
+    annotations = content()
+    annotations["images"][0]["file_name"] = name
+    photos, path = write(annotations)
+    if not (photos / there).exists():
+        (photos / "b.png").rename(photos / there)
+    folder = CocoFolder(photos, path)
+    for look in (folder.check_images, lambda: folder[0]):
+        with pytest.raises(FileNotFoundError, match=rf"{there} is there, {how}$"):
+            look()
+
+
+def test_loops_of_links_end(write):
+    annotations = content()
+    annotations["images"][1]["file_name"] = "loop/empty.png"
+    photos, path = write(annotations)
+    os.symlink(photos / "loop", photos / "loop")
+    with pytest.raises((ValueError, OSError), match=r"empty\.png"):
+        CocoFolder(photos, path).check_images()
