@@ -1,10 +1,9 @@
 """A folder of photos annotated by a COCO instances file."""
 
-import logging
 import os
+import warnings
 from math import prod
 from pathlib import Path, PurePath
-from typing import NoReturn
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,10 +16,12 @@ from mrcnn_steps.data.coco_paths import similar
 from mrcnn_steps.data.images import Header, read_header, read_image
 from mrcnn_steps.data.sample import Sample
 
-logger = logging.getLogger(__name__)
-
 # A small file may ask for many masks of a large photo.
 MOST_MASK_BYTES = 2 * 2**30
+
+
+class AnnotationWarning(UserWarning):
+    """Something about annotations that a person should know; they are used all the same."""
 
 
 class CocoFolder:
@@ -133,7 +134,7 @@ class CocoFolder:
             raise FileNotFoundError(f"{path}: no such file, expected an image{self._hint(index)}")
         image = read_image(path)
         if image.shape[1:] != (photo.height, photo.width):
-            self._refuse_size(index, read_header(path))
+            raise ValueError(self._other_size(index, read_header(path)))
         return image
 
     def boxes(self, index: int) -> Float[Tensor, "N 4"]:
@@ -218,7 +219,7 @@ class CocoFolder:
         Returns:
             `(width, height)` in pixels, without opening the photo.
         """
-        return self._records[index]["width"], self._records[index]["height"]
+        return self.photos[index].width, self.photos[index].height
 
     def labels_present(self, index: int) -> frozenset[int]:
         """Return the labels of the objects annotated in a photo, crowds left out.
@@ -264,12 +265,12 @@ class CocoFolder:
         """Check every photo's header, before hours of work depend on it.
 
         Photos that EXIF turns or mirrors while their size does not tell are counted and named in
-        the log: nobody knows whether they were annotated upright or as stored.
+        an `AnnotationWarning`: nobody knows whether they were annotated upright or as stored.
 
         Raises:
             FileNotFoundError: names the first missing photos and tells how many there are.
-            OSError: a photo may not be read.
-            ValueError: a photo is no image, or has another size than the file says.
+            ValueError: names the first photos that are no images, may not be read or have another
+                size than the file says, and tells how many there are.
         """
         missing = [i for i in range(len(self)) if not self.image_path(i).is_file()]
         if missing:
@@ -279,27 +280,40 @@ class CocoFolder:
                 f"{self.annotations}: {len(missing)} of {len(self)} photos are missing: "
                 f"{names}{more}{self._hint(missing[0])}"
             )
-        turned = []
-        for i in tqdm(range(len(self)), desc="check photos", leave=False, delay=2):
-            header = read_header(self.image_path(i))
-            if header.size != (self.photos[i].width, self.photos[i].height):
-                self._refuse_size(i, header)
-            if header.turned_unseen:
+        wrong: list[str] = []
+        turned: list[str] = []
+        # Of many processes, the first shows its progress.
+        silent = True if os.environ.get("RANK", "0") != "0" else None
+        for i in tqdm(range(len(self)), "check photos", unit="", leave=False, disable=silent):
+            try:
+                header = read_header(self.image_path(i))
+            except (ValueError, OSError) as error:
+                wrong.append(str(error))
+                continue
+            if header.size != self.image_size(i):
+                wrong.append(self._other_size(i, header))
+            elif header.turned_unseen:
                 turned.append(self.photos[i].file_name)
+        if wrong:
+            raise ValueError(
+                f"{self.annotations}: {len(wrong)} of {len(self)} photos cannot be used: "
+                f"{'; '.join(wrong[:3])}{'; …' if len(wrong) > 3 else ''}"
+            )
         if turned:
-            logger.warning(
-                "%s: EXIF turns or mirrors %d of %d photos, and their size does not tell: %s%s; "
-                "they are shown upright, so look whether their annotations fit",
-                *(self.annotations, len(turned), len(self), ", ".join(turned[:3])),
-                ", …" if len(turned) > 3 else "",
+            warnings.warn(
+                f"{self.annotations}: EXIF turns or mirrors {len(turned)} of {len(self)} photos, "
+                f"and their size does not tell: {', '.join(turned[:3])}"
+                f"{', …' if len(turned) > 3 else ''}; they are shown upright, so look whether "
+                "their annotations fit",
+                AnnotationWarning,
+                stacklevel=2,
             )
 
-    def _refuse_size(self, index: int, header: Header) -> NoReturn:
+    def _other_size(self, index: int, header: Header) -> str:
         photo = self.photos[index]
-        expected = (photo.width, photo.height)
-        stored = header.stored == expected
+        stored = header.stored == (photo.width, photo.height)
         hint = "; as stored it has that size: was it annotated without its EXIF?" if stored else ""
-        raise ValueError(
+        return (
             f"{self.image_path(index)}: found {header.size[0]}×{header.size[1]} pixels (after EXIF "
             f"rotation), expected {photo.width}×{photo.height} as {self.annotations} says for "
             f"image {photo.id}{hint}"
@@ -313,15 +327,18 @@ class CocoFolder:
     def _tell_what_is_odd(self, annotations: tuple[Annotation, ...]) -> None:
         boxes_only = sum(each.segmentation is None for each in annotations)
         if boxes_only:
-            logger.warning(
-                "%s: %d of %d objects have a box and no mask; each is taken as the rectangle of "
-                "its box, for detectors without masks",
-                *(self.annotations, boxes_only, len(annotations)),
+            warnings.warn(
+                f"{self.annotations}: {boxes_only} of {len(annotations)} objects have a box and no "
+                "mask; each is taken as the rectangle of its box, for detectors without masks",
+                AnnotationWarning,
+                stacklevel=3,
             )
         slips = [each.id for each in annotations if each.slip]
         if slips:
-            logger.warning(
-                "%s: %d of %d objects have a box or an area a little off their mask (first: "
-                "annotation %d); evaluation takes them from the file, as COCO's does",
-                *(self.annotations, len(slips), len(annotations), slips[0]),
+            warnings.warn(
+                f"{self.annotations}: {len(slips)} of {len(annotations)} objects have a box or an "
+                f"area a little off their mask (first: annotation {slips[0]}); evaluation takes "
+                "them from the file, as COCO's does",
+                AnnotationWarning,
+                stacklevel=3,
             )

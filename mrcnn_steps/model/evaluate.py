@@ -6,16 +6,19 @@ the photos; the numbers stay the same.
 
 import contextlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
-from torchvision.ops import box_iou
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from tqdm import tqdm
 
 from mrcnn_steps.data.coco import CocoFolder
+from mrcnn_steps.data.runs import Runs
+from mrcnn_steps.masks import patches
+from mrcnn_steps.matching import most_overlapped
 
 Record = dict[str, Any]
 
@@ -24,6 +27,9 @@ IOU_THRESHOLDS = torch.arange(10) * 0.05 + 0.5
 
 # The first of the numbers that pycocotools computes, in its order.
 OVERALL = ("AP", "AP50", "AP75", "small", "medium", "large")
+
+# COCO's results are masks above 0.5: the next number that a soft mask can have.
+ABOVE_HALF = float(np.nextafter(np.float32(0.5), np.float32(1)))
 
 
 def evaluate(
@@ -44,7 +50,8 @@ def evaluate(
         The metrics (see `summarize`); None in every process but the first.
 
     Raises:
-        ValueError: Model and data set have no class in common, or there are no photos.
+        ValueError: Model and data set have no class in common, there are no photos, the model
+            predicts masks and an object has none, or the model answers with NaN.
     """
     category_of = category_ids(model.class_names, folder)
     if len(folder) == 0:
@@ -52,6 +59,8 @@ def evaluate(
     rank, world = place_in_group()
     shard = range(rank, len(folder), world)
     masks = hasattr(model, "roi_heads") and model.roi_heads.has_mask()
+    if masks:
+        folder.check_masks()
     found: list[tuple[int, list[Record], list[Tensor], int]] = []
     for index in tqdm(shard, desc="evaluate", disable=not progress or rank > 0, leave=False):
         found.append((index, *measure(model, folder, index, device, category_of)))
@@ -64,7 +73,35 @@ def evaluate(
     detections = [record for _, records, *_ in found for record in records]
     best = [torch.cat(parts) for parts in zip(*(each[2] for each in found), strict=True)]
     objects = sum(count for *_, count in found)
-    return summarize(folder, detections, best, objects, masks)
+    metrics = summarize(folder, detections, best, objects, masks)
+    unknown = unknown_classes(model.class_names, folder)
+    return metrics | ({"unknown_classes": unknown} if unknown else {})
+
+
+def unknown_classes(class_names: Iterable[str], folder: CocoFolder) -> dict[str, int]:
+    """Name the data set's classes that a model does not know; their objects count as missed.
+
+    Args:
+        class_names: The model's.
+        folder: The data set.
+
+    Returns:
+        How many objects each such class has, crowds left out; classes without any are not told.
+    """
+    known = set(class_names)
+    names = dict(zip(folder.category_ids, folder.class_names[1:], strict=True))
+    return {
+        names[i]: count for i, count in counts(folder).items() if count and names[i] not in known
+    }
+
+
+def counts(folder: CocoFolder) -> dict[int, int]:
+    """Count the objects of each category, crowds left out."""
+    found = dict.fromkeys(folder.category_ids, 0)
+    for index in range(len(folder)):
+        for each in folder.objects(index):
+            found[each.category_id] += not each.crowd
+    return found
 
 
 def place_in_group() -> tuple[int, int]:
@@ -101,8 +138,8 @@ def measure(
         of any proposal with each object that is not a crowd (an empty list without an RPN); the
         number of these objects.
     """
-    sample = folder[index]
-    photo_size = (sample.image.shape[1], sample.image.shape[2])
+    image = folder.image(index)
+    photo_size = (image.shape[1], image.shape[2])
     proposals: list[Tensor] = []
 
     def keep(rpn: nn.Module, inputs: tuple[Any, ...], output: tuple[list[Tensor], Any]) -> None:
@@ -112,22 +149,65 @@ def measure(
 
     hooks = [model.rpn.register_forward_hook(keep)] if hasattr(model, "rpn") else []
     try:
-        prediction = model([sample.image.to(device).float() / 255])[0]
+        with unpasted(model):
+            prediction = model([image.to(device).float() / 255])[0]
     finally:
         for hook in hooks:
             hook.remove()
-    objects = sample.boxes[~sample.crowd]
+    for part in ("boxes", "scores"):
+        if not prediction[part].isfinite().all():
+            raise ValueError(
+                f"{folder.image_path(index)}: the model's {part}: found NaN or infinity, expected "
+                "numbers; its weights or its input are broken"
+            )
+    crowd = torch.tensor([each.crowd for each in folder.objects(index)], dtype=torch.bool)
+    objects = folder.boxes(index)[~crowd]
     best = [
-        box_iou(boxes[:count], objects).amax(dim=0)
-        if len(objects) and len(boxes)
-        else torch.zeros(len(objects))
+        most_overlapped(objects, boxes[:count]).iou.float()
         for boxes in proposals
         for count in PROPOSALS
     ]
     labeled = folder.labelled_labels(index)
     known = None if labeled is None else {folder.category_ids[label - 1] for label in labeled}
-    found = coco_results(prediction, folder.image_ids[index], category_of, known)
+    found = coco_results(prediction, folder.image_ids[index], category_of, known, photo_size)
     return found, best, len(objects)
+
+
+@contextlib.contextmanager
+def unpasted(model: Any) -> Iterator[None]:
+    """Let a torchvision R-CNN return its small masks, as `mask_probs`, instead of pasting them.
+
+    A hundred pasted masks of a photo of 12 megapixels take 4.8 GB.
+
+    Args:
+        model: Any detector; one with another transform than torchvision's is left alone.
+
+    Yields:
+        Nothing; afterwards the model is as before.
+    """
+    transform = getattr(model, "transform", None)
+    if not isinstance(transform, GeneralizedRCNNTransform):
+        yield
+        return
+    before = transform.__dict__.get("postprocess")
+    paste = transform.postprocess
+
+    def postprocess(result: list[dict[str, Tensor]], *sizes: Any) -> list[dict[str, Tensor]]:
+        small = [each.pop("masks", None) for each in result]
+        mapped = paste(result, *sizes)
+        for each, probs in zip(mapped, small, strict=True):
+            if probs is not None:
+                each["mask_probs"] = probs
+        return mapped
+
+    transform.__dict__["postprocess"] = postprocess
+    try:
+        yield
+    finally:
+        if before is None:
+            del transform.__dict__["postprocess"]
+        else:
+            transform.__dict__["postprocess"] = before
 
 
 def coco_results(
@@ -135,10 +215,9 @@ def coco_results(
     image_id: int,
     category_of: dict[int, int],
     known: set[int] | None,
+    photo_size: tuple[int, int],
 ) -> list[Record]:
     """A model's prediction in COCO's format of results."""
-    from pycocotools import mask as coco_mask
-
     labels = prediction["labels"].tolist()
     rows = [
         row
@@ -157,12 +236,24 @@ def coco_results(
         }
         for row in rows
     ]
-    if "masks" in prediction and rows:
-        masks = (prediction["masks"][rows, 0] > 0.5).to(torch.uint8).cpu()
-        encoded = coco_mask.encode(np.asfortranarray(masks.permute(1, 2, 0).numpy()))
-        for result, run_lengths in zip(results, encoded, strict=True):
-            result["segmentation"] = run_lengths
+    for result, runs in zip(results, mask_runs(prediction, rows, photo_size), strict=False):
+        result["segmentation"] = runs.coco()
     return results
+
+
+def mask_runs(
+    prediction: dict[str, Tensor], rows: list[int], photo_size: tuple[int, int]
+) -> Iterator[Runs]:
+    """Draw the masks of some detections one at a time; none for a detector without masks."""
+    if "mask_probs" in prediction:
+        probs, boxes = prediction["mask_probs"][rows, 0], prediction["boxes"][rows]
+        for patch in patches(probs.float(), boxes.float(), photo_size, ABOVE_HALF):
+            corner = (patch.rows.start, patch.columns.start)
+            yield Runs.of_patch(patch.values.cpu().numpy(), corner, photo_size)
+    elif "masks" in prediction:
+        for row in rows:
+            mask = (prediction["masks"][row, 0] > 0.5).cpu().numpy()
+            yield Runs.of_patch(mask, (0, 0), photo_size)
 
 
 def summarize(
@@ -184,9 +275,8 @@ def summarize(
         1000 proposals; `photos`, `objects`. In percent; nothing where there is nothing to find.
     """
     kinds = {"box": "bbox", "mask": "segm"} if masks else {"box": "bbox"}
-    truth = ground_truth(folder)
     metrics: Record = {
-        name: average_precision(folder, truth, detections, kind) for name, kind in kinds.items()
+        name: average_precision(folder, detections, kind) for name, kind in kinds.items()
     }
     if best:
         metrics["rpn"] = {}
@@ -202,42 +292,67 @@ def percent(value: float) -> float | None:
     return round(100 * value, 2) if value >= 0 else None
 
 
-def ground_truth(folder: CocoFolder):
-    """The annotations as pycocotools' `COCO`, with boxes and areas where the file has none."""
-    from pycocotools import mask as coco_mask
+def ground_truth(folder: CocoFolder, kind: str):
+    """The annotations as pycocotools' `COCO`, of which no field is used unchecked.
+
+    Boxes are judged by the file's own box and area, as COCO does, and by the mask's where the file
+    has none; masks are sized by their own area where the file has that of the box.
+    """
+    annotations = []
+    for index, photo in enumerate(folder.photos):
+        size = (photo.height, photo.width)
+        for each in folder.objects(index):
+            runs = None if each.segmentation is None else each.runs(*size)
+            x1, y1, x2, y2 = each.rectangle(*size) if runs is None else runs.box
+            bbox = each.bbox or (x1, y1, x2 - x1, y2 - y1)
+            area = each.area
+            if area is None or (kind == "segm" and each.area_of_box):
+                area = (x2 - x1) * (y2 - y1) if runs is None else runs.area
+            record: Record = {"bbox": list(bbox), "area": area, "iscrowd": int(each.crowd)}
+            if kind == "segm" and runs is not None:
+                record["segmentation"] = runs.coco()
+            annotations.append(
+                record | {"image_id": each.image_id, "category_id": each.category_id}
+            )
+    return coco_object(folder, annotations)
+
+
+def coco_object(folder: CocoFolder, annotations: list[Record]):
+    """pycocotools' `COCO` of these annotations, or of these detections."""
     from pycocotools.coco import COCO
 
+    coco = COCO()
+    coco.dataset = {
+        "images": [
+            {"id": photo.id, "width": photo.width, "height": photo.height}
+            for photo in folder.photos
+        ],
+        "categories": [{"id": each} for each in folder.category_ids],
+        # pycocotools takes id 0 for "unmatched".
+        "annotations": [each | {"id": i} for i, each in enumerate(annotations, start=1)],
+    }
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(folder.annotations))
-        for number, annotation in enumerate(truth.dataset["annotations"], start=1):
-            annotation["id"] = number  # pycocotools takes id 0 for "unmatched"
-            annotation.setdefault("iscrowd", 0)
-            if "area" not in annotation or "bbox" not in annotation:
-                encoded = truth.annToRLE(annotation)
-                annotation.setdefault("area", float(coco_mask.area(encoded)))
-                annotation.setdefault("bbox", coco_mask.toBbox(encoded).tolist())
-        truth.createIndex()
-    return truth
+        coco.createIndex()
+    return coco
 
 
-def average_precision(folder: CocoFolder, truth, detections: list[Record], kind: str) -> Record:
-    """COCO's average precision for boxes ("bbox") or masks ("segm"), overall and per class."""
+def average_precision(folder: CocoFolder, detections: list[Record], kind: str) -> Record:
+    """COCO's average precision for boxes ("bbox") or masks ("segm"), overall and per class.
+
+    Objects and detections are small, medium or large by the area of what is judged.
+    """
+    from pycocotools import mask as coco_mask
     from pycocotools.cocoeval import COCOeval
 
-    names = dict(zip(folder.category_ids, folder.class_names[1:], strict=True))
-    objects = dict.fromkeys(names, 0)
-    for annotation in truth.dataset["annotations"]:
-        objects[annotation["category_id"]] += not annotation["iscrowd"]
-    empty = {
-        name: {"AP": 0.0 if objects[i] else None, "AP50": 0.0 if objects[i] else None}
-        | {"objects": objects[i]}
-        for i, name in names.items()
-    }
-    if not detections:
-        return dict.fromkeys(OVERALL, 0.0) | {"classes": empty}
+    found = []
+    for each in detections:
+        if kind == "segm":
+            area = coco_mask.area(each["segmentation"])
+        else:
+            area = each["bbox"][2] * each["bbox"][3]
+        found.append(each | {"area": float(area), "iscrowd": 0})
     with contextlib.redirect_stdout(io.StringIO()):
-        found = truth.loadRes([dict(each) for each in detections])
-        coco = COCOeval(truth, found, kind)
+        coco = COCOeval(ground_truth(folder, kind), coco_object(folder, found), kind)
         coco.evaluate()
         coco.accumulate()
         coco.summarize()
@@ -248,13 +363,15 @@ def average_precision(folder: CocoFolder, truth, detections: list[Record], kind:
         known = values[values > -1]
         return percent(float(known.mean())) if known.size else None
 
+    objects = counts(folder)
+    names = dict(zip(folder.category_ids, folder.class_names[1:], strict=True))
     classes = {
         names[i]: {
             "AP": mean(precision[:, :, k]),
             "AP50": mean(precision[0, :, k]),
             "objects": objects[i],
         }
-        for k, i in enumerate(coco.params.catIds)
+        for k, i in enumerate(folder.category_ids)
     }
     return {
         name: percent(float(value)) for name, value in zip(OVERALL, coco.stats[:6], strict=True)
@@ -281,6 +398,9 @@ def table(metrics: Record) -> str:
         if classes[name]["objects"]:
             values = [metrics[k]["classes"][name][ap] for k in kinds for ap in ("AP", "AP50")]
             lines.append(line(name, classes[name]["objects"], values))
+    for name, count in metrics.get("unknown_classes", {}).items():
+        many = "its 1 object counts" if count == 1 else f"its {count} objects count"
+        lines.append(f"{name}: unknown to the model; {many} as missed")
     if "mask" not in metrics:
         lines.append("no mask AP: the model predicts no masks")
     for name, value in metrics.get("rpn", {}).items():

@@ -6,11 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mrcnn_steps.class_names import difference
 from mrcnn_steps.data.coco import CocoFolder
-from mrcnn_steps.data.images import read_header
 from mrcnn_steps.files import exclusive, remove_leftovers
 from mrcnn_steps.model.architectures import CANVAS
 from mrcnn_steps.model.augment import Augmentation
@@ -110,8 +107,15 @@ def open_data(args: argparse.Namespace) -> tuple[TrainingSet, CocoFolder | None]
         validation = CocoFolder(args.val_images or args.images[0], args.val_annotations)
         check_validation(validation, training.class_names)
     for folder in (*folders, *([validation] if validation else [])):
-        check_photos(folder)
+        if predicts_masks(args.model):
+            folder.check_masks()
+        folder.check_images()
     return training, validation
+
+
+def predicts_masks(architecture: str) -> bool:
+    """Whether a trainable architecture learns masks, for which boxes are not enough."""
+    return architecture == "tiny" or architecture.startswith("maskrcnn")
 
 
 def has_objects(folder: CocoFolder, names: Sequence[str] | None = None) -> bool:
@@ -146,35 +150,6 @@ def check_validation(folder: CocoFolder, class_names: Sequence[str]) -> None:
         )
     if set(class_names) != set(folder.class_names):
         say(f"{file}: other classes than the training data, and only common ones count: {told}")
-
-
-def check_photos(folder: CocoFolder) -> None:
-    """Open the header of every photo: it is there, an image, and of the size that the file says.
-
-    Raises:
-        FileNotFoundError, ValueError: Names the first photos and tells how many there are.
-    """
-    folder.check_images()
-    wrong: list[str] = []
-    photos = range(len(folder))
-    silent = os.environ.get("RANK", "0") != "0"
-    for index in tqdm(photos, "check photos", unit="", leave=False, disable=silent or None):
-        path, expected = folder.image_path(index), folder.image_size(index)
-        try:
-            found = read_header(path).size
-        except (ValueError, OSError) as error:
-            wrong.append(str(error))
-            continue
-        if found != expected:
-            wrong.append(
-                f"{path}: found {found[0]}×{found[1]} pixels (after EXIF rotation), "
-                f"expected {expected[0]}×{expected[1]}"
-            )
-    if wrong:
-        raise ValueError(
-            f"{folder.annotations}: {len(wrong)} of {len(folder)} photos cannot be used: "
-            f"{'; '.join(wrong[:SHOWN])}{'; …' if len(wrong) > SHOWN else ''}"
-        )
 
 
 @contextmanager
