@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import Any
 
 from mrcnn_steps.files import describe
+from mrcnn_steps.threads import prepare
 
 COMMANDS = {
     "inspect": (
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 2 after a message on the error output.
     """
+    prepare()
     given = sys.argv[1:] if arguments is None else list(arguments)
     # Started with its output closed (by cron, or by `>&-`), Python has none to write to.
     sys.stdout, sys.stderr = (
