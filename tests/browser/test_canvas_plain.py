@@ -372,6 +372,7 @@ class TestPointer:
         page.mouse.wheel(0, -60)
         page.wait_for_function("window.scrollY < 160")
         hint.wait_for()
+        assert 0 < box_of(hint)["y"] < 300, "it is on the screen"
         page.screenshot(path=screenshots / "plain-wheel-hint.png")
         assert page.evaluate("viewer.view.k") == 1
         page.mouse.down()

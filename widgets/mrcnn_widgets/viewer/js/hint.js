@@ -14,9 +14,11 @@ export class Hint {
     this.timer = undefined;
   }
 
-  show() {
+  /** Above the pointer: both ends of the photo may be off the screen. @param {number} y */
+  show(y) {
     clearTimeout(this.timer);
     this.element.hidden = false;
+    this.element.style.top = `${Math.max(4, y - 40)}px`;
     this.timer = setTimeout(() => (this.element.hidden = true), SHOWN_MS);
   }
 

@@ -16,7 +16,7 @@ export class Pointer {
    * @param {import("./tools.js").Tools} tools
    * @param {import("./view.js").View} view
    * @param {import("./aim.js").Aim} aim
-   * @param {{ drag: () => void, choose: (pick: Pick | null, place: Point) => void, scrolled: () => void }} acts
+   * @param {{ drag: () => void, choose: (pick: Pick | null, place: Point) => void, scrolled: (y: number) => void }} acts
    */
   constructor(stage, tools, view, aim, acts) {
     this.stage = stage;
@@ -56,7 +56,7 @@ export class Pointer {
     if (event.deltaY > 0 && this.view.k <= 1) return;
     // Who scrolls through the notebook comes past many photos: only one that was clicked holds on.
     if (!event.ctrlKey && !event.metaKey && !this.stage.matches(":focus")) {
-      this.acts.scrolled();
+      this.acts.scrolled(this.place(event)[1]);
       return;
     }
     event.preventDefault();

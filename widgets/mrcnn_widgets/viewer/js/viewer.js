@@ -73,7 +73,7 @@ export class Viewer {
     this.pointer = new Pointer(this.stage, this.tools, this.view, this.aim, {
       drag: () => this.card.hide(),
       choose: (pick, place) => this.choose(pick, place),
-      scrolled: () => this.hint.show(),
+      scrolled: (y) => this.hint.show(y),
     });
     this.listen();
     this.loader.load();
