@@ -49,7 +49,8 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     for name, (module, summary) in COMMANDS.items():
         subparser = commands.add_parser(name, help=summary, description=f"{summary}.".capitalize())
         if name == chosen:
-            import_module(module).add_arguments(subparser)
+            with _loading(name):
+                import_module(module).add_arguments(subparser)
     return parser
 
 
@@ -84,6 +85,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mrcnn-steps: {said}", file=sys.stderr)
         return FAILED
     return status
+
+
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Say in a terminal that the command has begun: importing torch takes seconds."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"{name}: loading …", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 @contextmanager

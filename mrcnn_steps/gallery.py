@@ -1,6 +1,7 @@
 """A folder with a picture of every stage of a trace, and a page that shows them in order."""
 
 import html
+import stat
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from mrcnn_steps import draw
+from mrcnn_steps.stages import STAGES
 from mrcnn_steps.tensors import Table
 from mrcnn_steps.tracing import Trace
 
@@ -42,9 +44,8 @@ class Scene:
         return self.draw.__name__.removeprefix("figure_").replace("_", "-")
 
 
-OVERVIEW, PHOTO, MINI, ANCHORS = "Overview", "Photo", "1 Mini-masks", "2 Anchors"
-TARGETS, PROPOSALS, CLASSES = "3 RPN targets", "4 Proposals", "5 Classification"
-DETECTION, MASKS = "6 Detection", "7 Masks"
+OVERVIEW, PHOTO = "Overview", "Photo"
+MINI, ANCHORS, TARGETS, PROPOSALS, CLASSES, DETECTION, MASKS = (stage.title for stage in STAGES)
 
 SCENES = (
     Scene(
@@ -193,10 +194,14 @@ def check_folder(out: Path) -> None:
         raise ValueError(f"{out}: found a file, expected a folder to write")
     if out == Path.cwd() or out in Path.cwd().parents:
         raise ValueError(f"{out}: is the current folder, expected another one to write")
-    found = {path.name for path in out.iterdir()}
-    page = out / PAGE
+    page, names = out / PAGE, {PAGE, *map(file_name, range(len(SCENES)))}
     ours = page.is_file() and MARKER in page.read_text(encoding="utf-8", errors="replace")[:1000]
-    foreign = sorted(found - ({PAGE, *map(file_name, range(len(SCENES)))} if ours else set()))
+    # A folder or link that is called like a picture is somebody else's.
+    foreign = sorted(
+        path.name
+        for path in out.iterdir()
+        if not (ours and path.name in names and stat.S_ISREG(path.lstat().st_mode))
+    )
     if foreign:
         raise ValueError(
             f"{out}: holds {foreign[0]!r}, which `inspect` did not write; choose another folder "
@@ -239,6 +244,10 @@ def write_folder(traced: Trace, table: Table, name: str, out: Path) -> int:
         (new / PAGE).write_text(page(table, name, pictures), encoding="utf-8")
         check_folder(out)
         if out.exists():
+            for path in (out, *out.iterdir()):
+                twin = new / path.relative_to(out)
+                if twin.exists():
+                    twin.chmod(stat.S_IMODE(path.stat().st_mode))
             out.rename(old)
         new.rename(out)
     return len(shown)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from torchvision.models.detection.faster_rcnn import FasterRCNN
+from tqdm import tqdm
 
 from mrcnn_steps.commands.models import add_model_arguments, open_model
 from mrcnn_steps.data import open_photo, samples
@@ -40,12 +41,18 @@ def run(args: argparse.Namespace) -> int:
     photo = open_photo(args.photo)
     out = (args.out or Path(f"inspect-{photo.name}")).resolve()
     check_folder(out)
-    model = open_model(args)
-    if not isinstance(model, FasterRCNN):
-        raise ValueError(
-            f"{args.model}: found a {type(model).__name__}, expected a Mask R-CNN or Faster R-CNN"
-        )
-    traced = trace(model, photo)
+    # In a terminal: what takes seconds before the first picture.
+    with tqdm(total=2, desc="load the model", unit="", leave=False, disable=None) as bar:
+        model = open_model(args)
+        if not isinstance(model, FasterRCNN):
+            raise ValueError(
+                f"{args.model}: found a {type(model).__name__}, expected a Mask R-CNN or Faster "
+                "R-CNN"
+            )
+        bar.update()
+        bar.set_description("trace the photo")
+        traced = trace(model, photo)
+        bar.update()
     table = traced.table()
     count = write_folder(traced, table, photo.name, out)
     print(f"\n{count} pictures: {out / PAGE}")

@@ -1,6 +1,7 @@
 """The command `mrcnn-steps`, and `inspect` from a photo to a folder of pictures."""
 
 import os
+import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from mrcnn_steps.cli import COMMANDS, main
 from mrcnn_steps.commands import inspect
 from mrcnn_steps.model.checkpoint import save_weights
 from mrcnn_steps.model.network import tiny
+from mrcnn_steps.stages import STAGES
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +129,32 @@ class TestInspect:
         assert f"holds '{named}', which `inspect` did not write" in capsys.readouterr().err
         assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
 
+    def test_a_folder_called_like_a_picture_is_not_deleted(self, few, checkpoint, tmp_path, capsys):
+        out = tmp_path / "out"
+        arguments = ["inspect", "--model", checkpoint, "--out", str(out)]
+        assert main(arguments) == 0
+        picture = next(out.glob("*.png"))
+        picture.unlink()
+        picture.mkdir()
+        (picture / "thesis.tex").write_text("years of work")
+        assert main(arguments) == 2
+        assert f"holds '{picture.name}', which `inspect` did not write" in capsys.readouterr().err
+        assert (picture / "thesis.tex").read_text() == "years of work"
+
+    def test_rights_stay_as_they_were(self, few, checkpoint, tmp_path):
+        out = tmp_path / "out"
+        arguments = ["inspect", "--model", checkpoint, "--out", str(out)]
+        assert main(arguments) == 0
+        out.chmod(0o700)
+        (out / "index.html").chmod(0o600)
+        assert main(arguments) == 0
+        assert stat.S_IMODE(out.stat().st_mode) == 0o700
+        assert stat.S_IMODE((out / "index.html").stat().st_mode) == 0o600
+
+    def test_sections_are_the_stages(self):
+        titles = list(dict.fromkeys(scene.stage for scene in gallery.SCENES))
+        assert titles == ["Overview", "Photo", *(stage.title for stage in STAGES)]
+
     def test_never_replaces_the_current_folder(self, checkpoint, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
         assert main(["inspect", "--model", checkpoint, "--out", "."]) == 2
@@ -206,10 +234,49 @@ class TestCommand:
     def test_only_the_chosen_command_is_imported(self):
         code = (
             "import sys; from mrcnn_steps.cli import main; main(['--help'])\n"
-            "print(sorted({'matplotlib', 'mrcnn_steps.commands.train'} & set(sys.modules)))"
+            "heavy = {'torch', 'numpy', 'matplotlib', 'mrcnn_steps.commands.train'}\n"
+            "print(sorted(heavy & set(sys.modules)))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.stdout.splitlines()[-1] == "[]"
+
+    def test_a_closed_output_is_quiet(self, tmp_path):
+        """As cron starts it, or a shell with `>&-`."""
+        words = "-m mrcnn_steps.cli lab lessons --copy-only"
+        done = subprocess.run(
+            f"exec '{sys.executable}' {words} >&-",
+            shell=True,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+    def test_a_terminal_shows_at_once_that_the_command_has_begun(self, tmp_path):
+        """Before torch is imported, which takes seconds."""
+        master, terminal = os.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mrcnn_steps.cli", "inspect", "none.jpg"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=terminal,
+        )
+        os.close(terminal)
+        first = os.read(master, 100).decode()
+        assert first.startswith("inspect: loading")
+        process.kill()
+        process.wait()
+        os.close(master)
+
+    def test_an_error_of_the_system_is_file_and_reason(self, monkeypatch, capsys):
+        def full(args):
+            raise OSError(28, "No space left on device", "run/last.pth")
+
+        monkeypatch.setattr(inspect, "run", full)
+        assert main(["inspect"]) == 2
+        said = capsys.readouterr().err
+        assert said == "mrcnn-steps: run/last.pth: No space left on device\n"
 
     def test_a_broken_pipe_is_quiet(self, tmp_path):
         (tmp_path / "talk.py").write_text(
