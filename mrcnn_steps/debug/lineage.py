@@ -138,11 +138,26 @@ def lineage_of_object(trace: Trace, object: int) -> Lineage:
     box = truth.boxes[object : object + 1]
     proposal = _nearest(box, trace.proposals.boxes)
     if proposal is None:
-        anchor = _nearest(box, trace.anchors.boxes)
-        links = _anchor_links(trace, anchor)
-    else:
-        anchor = int(trace.proposals.anchor_index[proposal])
-        links = _proposal_links(trace, proposal)
+        return lineage_of_candidate(trace, object, _nearest(box, trace.anchors.boxes))
+    anchor = int(trace.proposals.anchor_index[proposal])
+    return lineage_of_candidate(trace, object, anchor, proposal)
+
+
+def lineage_of_candidate(
+    trace: Trace, object: int, anchor: int | None, proposal: int | None = None
+) -> Lineage:
+    """Give the way of a candidate for an object that no detection found.
+
+    Args:
+        trace: of a photo with annotations.
+        object: row of `trace.ground_truth`.
+        anchor: row of `trace.anchors`; None if none overlaps the object.
+        proposal: row of `trace.proposals` that the anchor became; None if it became none.
+
+    Returns:
+        Its lineage, which ends before detection.
+    """
+    links = _anchor_links(trace, anchor) if proposal is None else _proposal_links(trace, proposal)
     return Lineage(object, anchor, proposal, None, False, links)
 
 

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from mrcnn_widgets.views.detection import STEPS
 from PIL import Image
 
 from tests.browser.conftest import box_of, next_frame, wait_until
@@ -99,12 +100,8 @@ def test_detection(open_notebook):
     page = notebook.page
     notebook.screenshot("detection")
     height = height_of(page)
-    for key, step in (
-        ("foreground", "background out"),
-        ("score", "score threshold"),
-        ("nms", "NMS per class"),
-    ):
-        page.get_by_role("button", name=step, exact=True).click()
+    for key in ("foreground", "score", "nms"):
+        page.get_by_role("button", name=STEPS[key], exact=True).click()
         notebook.wait_python("e.step", key)
         notebook.screenshot(f"detection-{key}")
     likely = notebook.python("len(e.drawn)")

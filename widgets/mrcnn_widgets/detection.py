@@ -93,7 +93,7 @@ class DetectionExplorer(Explorer):
             **settings,
         )
         self.drawn = torch.zeros(0, dtype=torch.int64)
-        self.steps = Readout("", lines=len(STEPS))
+        self.steps = Readout("Candidates left after each step", lines=len(STEPS) + 1)
         self.numbers = Readout("Picked candidate", lines=9)
         self.arrange(self._controls(), [self.steps, self.numbers])
         self._draw_objects()
@@ -201,10 +201,9 @@ class DetectionExplorer(Explorer):
 
     def _show_steps(self) -> None:
         seen = len(view.before(self.detections, self.step))
-        drawn = "all" if len(self.drawn) == seen else f"the best {len(self.drawn):,}"
-        self.steps.heading = f"Candidates left · {drawn} of {seen:,} drawn"
         rows = [(STEPS[step], f"{count:,}") for step, count in self.counts.items()]
-        self.steps.show(rows, marked=list(STEPS).index(self.step))
+        drawn = ("drawn here", f"the best {len(self.drawn):,} of {seen:,}")
+        self.steps.show([*rows, drawn], marked=list(STEPS).index(self.step))
 
     def _row_of(self, candidate: int | None) -> int | None:
         """The row of a candidate in the layer, if it is drawn."""
