@@ -4,9 +4,9 @@ import io
 
 import numpy as np
 import pytest
-from mrcnn_widgets.views.detection import STEPS
 from PIL import Image
 
+from mrcnn_widgets.views.detection import STEPS
 from tests.browser.conftest import box_of, next_frame, wait_until
 
 pytestmark = pytest.mark.browser
