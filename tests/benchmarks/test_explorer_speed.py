@@ -3,30 +3,17 @@
 Run with `pytest tests/benchmarks/test_explorer_speed.py -s`.
 """
 
-import importlib
-import importlib.util
 import statistics
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
-from mrcnn_steps import load_model
+from mrcnn_steps import load_model, tracing
 from mrcnn_widgets.debugger import PipelineDebugger
+from tests.browser.conftest import chromium, lab, open_notebook, open_page, screenshots
 
-_spec = importlib.util.spec_from_file_location(
-    "browser_fixtures", Path(__file__).parents[1] / "browser" / "conftest.py"
-)
-_browser = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_browser)
-chromium, lab, open_page, open_notebook, screenshots = (
-    getattr(_browser, name)
-    for name in ("chromium", "lab", "open_page", "open_notebook", "screenshots")
-)
-
-# `mrcnn_steps.trace` is also the function of that name.
-tracing = importlib.import_module("mrcnn_steps.tracing")
+__all__ = ["chromium", "lab", "open_notebook", "open_page", "screenshots"]
 
 # Every paint of the viewer draws onto its canvas. A slider may lead to several paints: the last
 # one before half a second of rest shows all of the new layers.
