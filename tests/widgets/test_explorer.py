@@ -126,6 +126,15 @@ def test_a_long_name_breaks_and_the_numbers_beside_it_do_not():
     assert ["nowrap" in style for style in wraps] == [False, True, False]
 
 
+def test_only_a_word_that_no_line_holds_is_torn_apart():
+    readout = Readout("Objects")
+    readout.show(
+        [("width / height of the anchor 0.50", "0.123 of 1,234 and 5,678"), ("x" * 99, "")]
+    )
+    torn = ["anywhere" in cell.split('">')[0] for cell in readout.value.split("<td ")[1:]]
+    assert torn == [False, False, True, False]
+
+
 def test_a_readout_keeps_its_height():
     readout = Readout("Counts", lines=4)
     empty = readout.value.split("overflow-y")[0]

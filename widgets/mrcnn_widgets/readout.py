@@ -11,6 +11,7 @@ import ipywidgets as ipw
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
+from mrcnn_steps.class_names import LONGEST_NAME
 from mrcnn_steps.palette import INK, PAPER
 
 # Letters of a table's cell that is never broken into lines.
@@ -98,6 +99,8 @@ class Readout(ipw.HTML):
 
 
 def _wrapping(column: int, text: str) -> str:
-    """A number stays in one piece, however long the name beside it; a long name may break."""
-    fits = column > 0 and len(text) <= SHORT
-    return "white-space: nowrap;" if fits else "overflow-wrap: anywhere;"
+    """Lines break between words: no number is torn apart, however long the name beside it."""
+    if column > 0 and len(text) <= SHORT:
+        return "white-space: nowrap;"
+    longest = max(map(len, text.split()), default=0)
+    return "overflow-wrap: anywhere;" if longest > LONGEST_NAME else ""
