@@ -16,6 +16,15 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from mrcnn_steps.boxes import centers_and_sizes, check_boxes
+from mrcnn_steps.checks import (
+    MAX_PIXELS,
+    check_image_size,
+    check_indices,
+    check_list,
+    check_positive,
+    check_row,
+    check_whole,
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,11 @@ class Anchors:
 
         Returns:
             [N] levels, 0 is the finest.
+
+        Raises:
+            ValueError: an index is no row of `boxes`.
         """
+        check_indices(indices, "indices", "N", len(self))
         ends = torch.tensor([part.stop for part in self.level_slices], device=indices.device)
         return torch.bucketize(indices, ends, right=True)
 
@@ -118,8 +131,7 @@ class Anchors:
         Raises:
             IndexError: there is no such row.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"anchor {index} does not exist: there are {len(self)} anchors")
+        check_row(index, "anchor", len(self))
         level = next(i for i, part in enumerate(self.level_slices) if index < part.stop)
         grid = self.grids[level]
         cell, ratio = divmod(index - self.level_slices[level].start, grid.per_cell)
@@ -194,20 +206,22 @@ def pyramid(
     Raises:
         ValueError: a number is not positive, or there are not as many scales as strides.
     """
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    numbers = {
-        "image_size": (height, width),
-        "strides": strides,
-        "scales": scales,
-        "ratios": ratios,
-        "anchor_stride": (anchor_stride,),
-    }
-    for name, values in numbers.items():
-        if not values or not all(value > 0 for value in values):
-            raise ValueError(f"{name}: expected positive numbers, found {tuple(values)}")
+    square = isinstance(image_size, int)
+    height, width = check_image_size((image_size, image_size) if square else image_size)
+    check_whole(anchor_stride, "anchor_stride", least=1)
+    for name, values in (("strides", strides), ("scales", scales), ("ratios", ratios)):
+        check_list(values, name)
+        for value in values:
+            check_positive(value, name)
+        if not values:
+            raise ValueError(f"{name}: expected at least one number, found none")
     if len(scales) != len(strides):
         raise ValueError(f"scales: expected {len(strides)}, one for each stride, found {scales}")
 
+    steps = [stride * anchor_stride for stride in strides]
+    count = sum(height / step * width / step for step in steps) * len(ratios)
+    if count > MAX_PIXELS:
+        raise ValueError(f"strides: expected at most {MAX_PIXELS:,} anchors, found {count:,.0f}")
     levels, grids = [], []
     for stride, scale in zip(strides, scales, strict=True):
         y = torch.arange(0, math.ceil(height / stride), anchor_stride) * stride

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mrcnn_steps.checks import check_finite, check_floats, check_image_size, check_positive
+
 # Beyond this a predicted width would be more than 62.5 times the anchor's; torchvision clamps
 # there before the exponential so that an untrained network does not overflow.
 MAX_LOG_SCALE = math.log(1000.0 / 16)
@@ -43,41 +45,63 @@ def as_boxes(boxes: BoxesLike, name: str, positive_area: bool = False) -> Float[
         [A, 4] in pixels.
 
     Raises:
+        TypeError: it neither is a tensor nor carries boxes.
         ValueError: see `check_boxes`.
     """
+    if not isinstance(boxes, (Tensor, HasBoxes)):
+        raise TypeError(f"{name}: expected boxes, found {type(boxes).__name__}")
     found = boxes if isinstance(boxes, Tensor) else boxes.boxes
     check_boxes(found, name, positive_area)
     return found
 
 
-def check_boxes(boxes: Tensor, name: str, positive_area: bool = False) -> None:
+def check_boxes(
+    boxes: Tensor, name: str, positive_area: bool = False, ordered: bool = False
+) -> None:
     """Refuse what is not a set of boxes.
 
     Args:
         boxes: what a caller passed as boxes.
         name: the argument's name, for the message.
         positive_area: also refuse boxes without area.
+        ordered: also refuse boxes of a negative side; those without area may pass.
 
     Raises:
+        TypeError: it is no tensor.
         ValueError: the shape is not [N, 4], a value is NaN or infinite, or a box has no area;
             the message names the argument and the first bad row.
     """
-    if boxes.ndim != 2 or boxes.shape[-1] != 4:
-        raise ValueError(f"{name}: expected boxes of shape [N, 4], found {list(boxes.shape)}")
-    if not boxes.is_floating_point():
-        raise ValueError(f"{name}: expected floating-point boxes, found {boxes.dtype}")
-    if not torch.isfinite(boxes).all():
-        row = int((~torch.isfinite(boxes)).any(dim=1).nonzero()[0])
-        raise ValueError(
-            f"{name}: expected finite numbers, found {boxes[row].tolist()} in row {row}"
-        )
-    if positive_area and len(boxes):
-        flat = (boxes[:, 2:] <= boxes[:, :2]).any(dim=1)
-        if flat.any():
-            row = int(flat.nonzero()[0])
+    check_floats(boxes, name, ("N", 4))
+    check_finite(boxes, name)
+    if positive_area or ordered:
+        first, last = boxes[:, :2], boxes[:, 2:]
+        wrong = (last <= first if positive_area else last < first).any(dim=1)
+        if wrong.any():
+            row, sign = int(wrong.nonzero()[0]), "<" if positive_area else "≤"
             raise ValueError(
-                f"{name}: expected x1 < x2 and y1 < y2, found {boxes[row].tolist()} in row {row}"
+                f"{name}: expected x1 {sign} x2 and y1 {sign} y2, found {boxes[row].tolist()} in "
+                f"row {row}"
             )
+
+
+def check_weights(weights: Weights) -> Weights:
+    """Refuse what cannot be the weights of deltas.
+
+    Args:
+        weights: what a caller passed.
+
+    Returns:
+        The weights of `(dx, dy, dw, dh)`.
+
+    Raises:
+        ValueError: not four finite numbers above 0.
+    """
+    four = isinstance(weights, (tuple, list)) and len(weights) == 4
+    if not four:
+        raise ValueError(f"weights: expected four numbers above 0, found {weights!r}")
+    for each in weights:
+        check_positive(each, "weights")
+    return weights
 
 
 def centers_and_sizes(boxes: Float[Tensor, "N 4"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -122,8 +146,8 @@ def encode(
         raise ValueError(f"encode: {len(boxes)} boxes for {len(anchors)} anchors; expected as many")
     x, y, width, height = centers_and_sizes(boxes)
     anchor_x, anchor_y, anchor_width, anchor_height = centers_and_sizes(anchors)
-    wx, wy, ww, wh = weights
-    return torch.stack(
+    wx, wy, ww, wh = check_weights(weights)
+    deltas = torch.stack(
         (
             wx * (x - anchor_x) / anchor_width,
             wy * (y - anchor_y) / anchor_height,
@@ -132,6 +156,8 @@ def encode(
         ),
         dim=1,
     )
+    _check_result(deltas, "boxes", boxes)
+    return deltas
 
 
 def decode(
@@ -152,10 +178,11 @@ def decode(
         Boxes of the shape of `deltas`, in pixels, not clipped.
 
     Raises:
-        ValueError: shapes that do not fit, or anchors that are not finite.
+        ValueError: shapes that do not fit, anchors that are not finite, or NaN.
     """
     check_boxes(anchors, "anchors")
-    if deltas.shape[-1] != 4 or len(deltas) != len(anchors):
+    check_floats(deltas, "deltas")
+    if deltas.ndim < 2 or deltas.shape[-1] != 4 or len(deltas) != len(anchors):
         raise ValueError(
             f"deltas: expected shape [{len(anchors)}, 4] or [{len(anchors)}, C, 4], "
             f"found {list(deltas.shape)}"
@@ -164,13 +191,23 @@ def decode(
     anchor_x, anchor_y, anchor_width, anchor_height = (
         value.reshape(per_anchor) for value in centers_and_sizes(anchors.to(deltas.dtype))
     )
-    wx, wy, ww, wh = weights
+    wx, wy, ww, wh = check_weights(weights)
     dx, dy, dw, dh = deltas.unbind(dim=-1)
     x = dx / wx * anchor_width + anchor_x
     y = dy / wy * anchor_height + anchor_y
     half_width = 0.5 * (torch.exp((dw / ww).clamp(max=MAX_LOG_SCALE)) * anchor_width)
     half_height = 0.5 * (torch.exp((dh / wh).clamp(max=MAX_LOG_SCALE)) * anchor_height)
-    return torch.stack((x - half_width, y - half_height, x + half_width, y + half_height), dim=-1)
+    boxes = torch.stack((x - half_width, y - half_height, x + half_width, y + half_height), dim=-1)
+    _check_result(boxes, "deltas", deltas)
+    return boxes
+
+
+def _check_result(result: Tensor, name: str, given: Tensor) -> None:
+    """Refuse NaN that came in, or that numbers beyond all measure turned into."""
+    if result.isnan().any():
+        row = int(result.isnan().flatten(1).any(dim=1).nonzero()[0])
+        found = given[row].tolist()
+        raise ValueError(f"{name}: expected numbers that give a box, found {found} in row {row}")
 
 
 def normalize(boxes: Float[Tensor, "*N 4"], image_size: tuple[int, int]) -> Float[Tensor, "*N 4"]:
@@ -185,6 +222,13 @@ def normalize(boxes: Float[Tensor, "*N 4"], image_size: tuple[int, int]) -> Floa
 
     Returns:
         [..., 4] without unit.
+
+    Raises:
+        ValueError: the last size is not 4, a value is not finite, or the image has no pixels.
     """
-    height, width = image_size
+    check_floats(boxes, "boxes")
+    if boxes.ndim == 0 or boxes.shape[-1] != 4:
+        raise ValueError(f"boxes: expected shape [..., 4], found {list(boxes.shape)}")
+    check_boxes(boxes.reshape(-1, 4), "boxes")
+    height, width = check_image_size(image_size)
     return boxes / boxes.new_tensor([width, height, width, height])

@@ -9,6 +9,21 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from mrcnn_steps.boxes import check_boxes
+from mrcnn_steps.checks import (
+    DIVERGED,
+    INDEX,
+    MOST_SAMPLES,
+    check_floats,
+    check_image_size,
+    check_indices,
+    check_list,
+    check_no_nan,
+    check_positive,
+    check_same_dtype,
+    check_sampled,
+    check_tensor,
+    check_whole,
+)
 
 # torchvision adds this in the boxes' own precision, so that an RoI of exactly 224 pixels does not
 # fall to the level below by rounding.
@@ -66,9 +81,14 @@ def assign_levels(
         [R] `k - first_level`: the index of the feature map, 0 is the finest.
 
     Raises:
-        ValueError: not finite boxes of shape [R, 4].
+        ValueError: not finite boxes of shape [R, 4] with x1 ≤ x2 and y1 ≤ y2, or levels that are
+            no whole numbers.
     """
-    check_boxes(rois, "rois")
+    check_boxes(rois, "rois", ordered=True)
+    check_positive(canonical_size, "canonical_size")
+    check_whole(canonical_level, "canonical_level")
+    check_whole(first_level, "first_level")
+    check_whole(last_level, "last_level", least=first_level)
     side = torch.sqrt((rois[:, 2] - rois[:, 0]) * (rois[:, 3] - rois[:, 1]))
     epsilon = torch.tensor(LEVEL_EPSILON, dtype=side.dtype)
     level = torch.floor(canonical_level + torch.log2(side / canonical_size) + epsilon)
@@ -100,20 +120,34 @@ def pool(
         [R, channels, h, w].
 
     Raises:
-        ValueError: as many features, scales and rois, levels are needed.
+        ValueError: as many features, scales and rois, levels are needed; or shapes that do not fit
+            together.
     """
     check_boxes(rois, "rois")
+    check_list(features, "features")
+    check_list(scales, "scales")
+    check_tensor(levels, "levels", INDEX, ("R",))
     if len(features) != len(scales) or len(rois) != len(levels):
         raise ValueError(
             f"pool: {len(features)} features for {len(scales)} scales and {len(rois)} rois for "
             f"{len(levels)} levels; expected as many"
         )
-    channels = features[0].shape[1]
-    pooled = features[0].new_zeros((len(rois), channels, *output_size))
+    check_indices(levels, "levels", len(rois), len(features))
+    height, width = check_image_size(output_size, "output_size", MOST_SAMPLES)
+    check_whole(sampling_ratio, "sampling_ratio", least=-1)
+    channels = 0
+    for feature, scale in zip(features, scales, strict=True):
+        check_floats(feature, "features", (1, channels or "C", "H", "W"), for_native_code=True)
+        channels = feature.shape[1]
+        check_same_dtype(feature, "features", rois, "rois")
+        check_positive(scale, "scales")
+    pooled = rois.new_zeros((len(rois), channels, height, width))
     batch = torch.zeros_like(rois[:, :1])
     indexed = torch.cat((batch, rois), dim=1)
     for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
         rows = (levels == level).nonzero().flatten()
+        if sampling_ratio < 1:
+            check_sampled(rois[rows] * scale, "rois")
         pooled[rows] = roi_align(feature, indexed[rows], output_size, scale, sampling_ratio)
     return pooled
 
@@ -136,9 +170,14 @@ def sample_points(
         [h · w · ratio², 2] points `(x, y)` in pixels of the network's input, row by row.
 
     Raises:
-        ValueError: a sampling ratio below 1, which depends on the RoI.
+        ValueError: the RoI is not finite or not of shape [4], a scale that is not above 0, or a
+            sampling ratio below 1, which depends on the RoI.
     """
-    if sampling_ratio < 1:
+    check_floats(roi, "roi", (4,))
+    check_boxes(roi[None], "roi")
+    check_positive(scale, "scale")
+    check_image_size(output_size, "output_size", MOST_SAMPLES)
+    if not isinstance(sampling_ratio, int) or sampling_ratio < 1:
         raise ValueError(f"sampling_ratio: expected at least 1, found {sampling_ratio}")
     x1, y1, x2, y2 = (roi * scale).tolist()
     height, width = max(y2 - y1, 1.0), max(x2 - x1, 1.0)
@@ -169,18 +208,24 @@ def classify(
     Raises:
         ValueError: shapes that do not fit together, or NaN.
     """
+    check_floats(class_logits, "class_logits", ("R", "C"))
+    check_floats(box_regression, "box_regression")
     rows, classes = class_logits.shape
-    if box_regression.shape not in {(rows, 4 * classes), (rows, 4)} or len(roi_level) != rows:
+    if box_regression.shape not in {(rows, 4 * classes), (rows, 4)}:
         raise ValueError(
             f"classify: {rows} proposals of {classes} classes need box_regression of shape "
-            f"[{rows}, {4 * classes}] or [{rows}, 4] and {rows} levels; found "
-            f"{list(box_regression.shape)} and {len(roi_level)}"
+            f"[{rows}, {4 * classes}] or [{rows}, 4], found {list(box_regression.shape)}"
         )
-    if class_logits.isnan().any() or box_regression.isnan().any():
-        raise ValueError("classify: logits or deltas contain NaN; did the training diverge?")
+    check_tensor(roi_level, "roi_level", INDEX, (rows,))
+    if classes == 0:
+        raise ValueError("class_logits: expected at least the background, found no class")
+    probs = class_logits.softmax(dim=-1)
+    # Also where logits are infinite.
+    check_no_nan(probs, "class_logits", DIVERGED)
+    check_no_nan(box_regression, "box_regression", DIVERGED)
     return Classification(
         roi_level=roi_level,
         logits=class_logits,
-        probs=class_logits.softmax(dim=-1),
+        probs=probs,
         deltas=box_regression.reshape(rows, box_regression.shape[1] // 4, 4),
     )

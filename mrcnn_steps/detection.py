@@ -14,6 +14,17 @@ from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from mrcnn_steps.boxes import BoxesLike, Weights, as_boxes, decode
+from mrcnn_steps.checks import (
+    DIVERGED,
+    check_flag,
+    check_floats,
+    check_image_size,
+    check_no_nan,
+    check_number,
+    check_row,
+    check_same_dtype,
+    check_whole,
+)
 from mrcnn_steps.nms import suppressor
 from mrcnn_steps.steps import Step
 
@@ -108,8 +119,7 @@ class Detections:
         Raises:
             IndexError: there is no such candidate.
         """
-        if not 0 <= row < len(self.candidate_label):
-            raise IndexError(f"candidate {row} does not exist: there are {len(self.refined)}")
+        check_row(row, "candidate", len(self.refined))
         took_part = bool((self.large_rows == row).any())
         if not took_part or (self.nms_rows == row).any():
             return None
@@ -157,6 +167,12 @@ def detect(
     """
     boxes = as_boxes(proposals, "proposals")
     rows, classes = _check(boxes, probs, deltas)
+    image_size = check_image_size(image_size)
+    check_number(score_threshold, "score_threshold")
+    check_number(nms_threshold, "nms_threshold")
+    check_whole(max_detections, "max_detections")
+    check_number(min_size, "min_size")
+    check_flag(best_class_only, "best_class_only")
     every = torch.arange(rows, device=probs.device)
     if best_class_only:
         label, proposal = probs.argmax(dim=1), every
@@ -190,6 +206,9 @@ def detect(
 
 
 def _check(boxes: Tensor, probs: Tensor, deltas: Tensor) -> tuple[int, int]:
+    check_floats(probs, "probs", ("R", "C"), for_native_code=True)
+    check_floats(deltas, "deltas")
+    check_same_dtype(deltas, "deltas", probs, "probs")
     rows, classes = probs.shape
     if len(boxes) != rows or deltas.shape not in {(rows, classes, 4), (rows, 1, 4)}:
         raise ValueError(
@@ -197,6 +216,8 @@ def _check(boxes: Tensor, probs: Tensor, deltas: Tensor) -> tuple[int, int]:
             f"shape [{rows}, {classes}, 4] or [{rows}, 1, 4]; found {len(boxes)} and "
             f"{list(deltas.shape)}"
         )
-    if probs.isnan().any() or deltas.isnan().any():
-        raise ValueError("detect: probabilities or deltas contain NaN; did the training diverge?")
+    if classes == 0:
+        raise ValueError("probs: expected at least the background among the classes, found none")
+    check_no_nan(probs, "probs", DIVERGED)
+    check_no_nan(deltas, "deltas", DIVERGED)
     return rows, classes

@@ -1,6 +1,7 @@
 """Stage 7, masks: a 28×28 picture inside each detected box, and how it was taught."""
 
 from collections.abc import Iterator
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,22 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from mrcnn_steps.boxes import check_boxes
+from mrcnn_steps.checks import (
+    BOOL,
+    DIVERGED,
+    INDEX,
+    MAX_PIXELS,
+    MOST_SAMPLES,
+    check_flag,
+    check_floats,
+    check_image_size,
+    check_indices,
+    check_no_nan,
+    check_same_dtype,
+    check_sampled,
+    check_tensor,
+    check_whole,
+)
 from mrcnn_steps.resample import resize_matrix
 
 
@@ -40,25 +57,28 @@ def mask_targets(
     Raises:
         ValueError: shapes that do not fit together, NaN, or an index without object.
     """
-    if masks.ndim != 3 or masks.dtype != torch.bool:
-        raise ValueError(
-            f"masks: expected bool of shape [G, h, w], found {masks.dtype} of {list(masks.shape)}"
-        )
+    check_tensor(masks, "masks", BOOL, ("G", "h", "w"))
+    _check_pixels(masks, "masks")
     check_boxes(gt_boxes, "gt_boxes")
     check_boxes(rois, "rois")
+    check_floats(rois, "rois", for_native_code=True)
+    check_same_dtype(gt_boxes, "gt_boxes", rois, "rois")
+    check_tensor(gt_index, "gt_index", INDEX, ("R",))
+    check_whole(size, "size", least=1)
+    check_image_size((size, size), "size", MOST_SAMPLES)
     if len(masks) != len(gt_boxes) or len(rois) != len(gt_index):
         raise ValueError(
             f"mask_targets: {len(masks)} masks for {len(gt_boxes)} gt_boxes and {len(rois)} rois "
             f"for {len(gt_index)} indices; expected as many"
         )
+    check_indices(gt_index, "gt_index", len(rois), len(masks))
     if len(rois) == 0:
         return rois.new_zeros((0, size, size))
-    if gt_index.min() < 0 or gt_index.max() >= len(masks):
-        raise ValueError(f"gt_index: expected 0…{len(masks) - 1}, found {gt_index.tolist()}")
     full = _are_full(masks, gt_boxes)
     framed = (
         rois if full else _into_frame(rois, gt_boxes[gt_index], (masks.shape[1], masks.shape[2]))
     )
+    check_sampled(framed, "rois")
     targets = rois.new_zeros((len(rois), size, size))
     # Object by object: all masks in floating point at once would cost four times their memory.
     # torchvision samples full masks half a pixel off, which undoes what its resizing did to them;
@@ -106,17 +126,15 @@ def class_probs(
     Raises:
         ValueError: as many labels as masks are needed, each below C.
     """
+    check_floats(mask_logits, "mask_logits", ("D", "C", "h", "w"))
     count, classes = mask_logits.shape[:2]
-    if len(labels) != count or (
-        count and not 0 <= int(labels.min()) <= int(labels.max()) < classes
-    ):
-        raise ValueError(
-            f"class_probs: expected {count} labels below {classes}, found {labels.tolist()}"
-        )
+    check_indices(labels, "labels", count, classes)
     rows = torch.arange(count, device=labels.device)
     # All classes first, as torchvision does: the last few values of a tensor take another path
     # through the processor, so the sigmoid of a selection may differ in the last bit.
-    return mask_logits.sigmoid()[rows, labels]
+    probs = mask_logits.sigmoid()[rows, labels]
+    check_no_nan(probs, "mask_logits", DIVERGED)
+    return probs
 
 
 def paste(
@@ -146,8 +164,8 @@ def paste(
     Raises:
         ValueError: shapes that do not fit together, NaN, or a threshold outside 0…1.
     """
-    masks = torch.zeros((len(boxes), *image_size), dtype=torch.bool, device=boxes.device)
     found = patches(mask_probs, boxes, image_size, threshold, exact)
+    masks = torch.zeros((len(boxes), *image_size), dtype=torch.bool, device=boxes.device)
     for mask, patch in zip(masks, found, strict=True):
         mask[patch.rows, patch.columns] = patch.values
     return masks
@@ -185,16 +203,18 @@ def patches(
         threshold: see `paste`.
         exact: see `paste`.
 
-    Yields:
-        The part of the photo that each mask may cover, and whether it covers it.
+    Returns:
+        One after another, the part of the photo that each mask may cover, and whether it does.
 
     Raises:
         ValueError: shapes that do not fit together, NaN, or a threshold outside 0…1.
     """
-    if not 0 < threshold <= 1:
+    _check_pasted(mask_probs, boxes, image_size)
+    check_flag(exact, "exact")
+    if not isinstance(threshold, Real) or not 0 < threshold <= 1:
         raise ValueError(f"threshold: expected above 0 and up to 1, found {threshold}")
-    for patch in _soft_patches(mask_probs, boxes, image_size, exact):
-        yield patch._replace(values=patch.values >= threshold)
+    soft = _soft_patches(mask_probs, boxes, image_size, exact)
+    return (patch._replace(values=patch.values >= threshold) for patch in soft)
 
 
 def paste_soft(
@@ -215,18 +235,42 @@ def paste_soft(
     Raises:
         ValueError: shapes that do not fit together, or NaN.
     """
+    _check_pasted(mask_probs, boxes, image_size)
     masks = mask_probs.new_zeros((len(boxes), *image_size))
     for mask, patch in zip(masks, _soft_patches(mask_probs, boxes, image_size, False), strict=True):
         mask[patch.rows, patch.columns] = patch.values
     return masks
 
 
-def _soft_patches(
-    mask_probs: Tensor, boxes: Tensor, image_size: tuple[int, int], exact: bool
-) -> Iterator[Patch]:
+def _check_pasted(mask_probs: Tensor, boxes: Tensor, image_size: tuple[int, int]) -> None:
+    check_image_size(image_size)
+    check_floats(mask_probs, "mask_probs", ("D", "h", "w"))
     check_boxes(boxes, "boxes")
     if len(mask_probs) != len(boxes):
         raise ValueError(f"paste: {len(mask_probs)} masks for {len(boxes)} boxes; expected as many")
+    _check_pixels(mask_probs, "mask_probs")
+    finite = torch.isfinite(mask_probs).flatten(1).all(dim=1)
+    if not finite.all():
+        row = int((~finite).nonzero()[0])
+        raise ValueError(f"mask_probs: expected finite numbers, found others in row {row}")
+    large = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1).prod(dim=1) > MAX_PIXELS
+    large |= (boxes.abs() > MAX_PIXELS).any(dim=1)
+    if large.any():
+        row = int(large.nonzero()[0])
+        raise ValueError(
+            f"boxes: expected places and areas of at most {MAX_PIXELS:,} pixels, found "
+            f"{boxes[row].tolist()} in row {row}"
+        )
+
+
+def _check_pixels(masks: Tensor, name: str) -> None:
+    if 0 in masks.shape[1:]:
+        raise ValueError(f"{name}: expected masks with pixels, found shape {list(masks.shape)}")
+
+
+def _soft_patches(
+    mask_probs: Tensor, boxes: Tensor, image_size: tuple[int, int], exact: bool
+) -> Iterator[Patch]:
     resize = _fill_exactly if exact else _fill_enlarged
     for values, (x1, y1) in resize(mask_probs, boxes):
         top, left = max(y1, 0), max(x1, 0)

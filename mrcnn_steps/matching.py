@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mrcnn_steps.boxes import check_boxes
+from mrcnn_steps.checks import INDEX, check_floats, check_no_nan, check_number, check_tensor
 from mrcnn_steps.tracing import Trace
 
 NOTHING = -1
@@ -112,11 +113,23 @@ def match(
         The matches, on the device of the boxes.
 
     Raises:
-        ValueError: boxes are not finite or not of shape [N, 4].
+        ValueError: boxes are not finite, or shapes do not fit together.
     """
+    iou_of_objects = overlaps(boxes, objects)
+    iou_of_crowds = overlaps(boxes, crowd_boxes, crowd=True)
+    for name, rows, kinds in (
+        ("labels", boxes, labels),
+        ("object_labels", objects, object_labels),
+        ("crowd_labels", crowd_boxes, crowd_labels),
+    ):
+        check_tensor(kinds, name, INDEX, (len(rows),))
+    check_floats(scores, "scores", (len(boxes),))
+    check_no_nan(scores, "scores")
+    check_number(iou, "iou")
+    check_number(score_threshold, "score_threshold")
     least = min(iou, 1 - 1e-10)
-    reach = _of_class(overlaps(boxes, objects), labels, object_labels)
-    reach_crowd = _of_class(overlaps(boxes, crowd_boxes, crowd=True), labels, crowd_labels)
+    reach = _of_class(iou_of_objects, labels, object_labels)
+    reach_crowd = _of_class(iou_of_crowds, labels, crowd_labels)
     object_of = np.full(len(boxes), NOTHING)
     detection_of = np.full(len(objects), NOTHING)
     ignored = np.zeros(len(boxes), dtype=bool)

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mrcnn_steps.boxes import check_boxes
+from mrcnn_steps.checks import BOOL, MOST_SAMPLES, check_image_size, check_tensor
 from mrcnn_steps.resample import resize_matrix
 
 
@@ -46,11 +47,7 @@ def check_masks(masks: Tensor, name: str) -> None:
     Raises:
         ValueError: the shape is not [N, H, W] or the values are not booleans.
     """
-    if masks.ndim != 3 or masks.dtype != torch.bool:
-        raise ValueError(
-            f"{name}: expected bool masks of shape [N, H, W], found {masks.dtype} of shape "
-            f"{list(masks.shape)}"
-        )
+    check_tensor(masks, name, BOOL, ("N", "H", "W"))
 
 
 def _first_and_past_last(occupied: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,7 +143,7 @@ def shrink(
         ValueError: wrong shapes, NaN, a box outside the image, or a size below 1.
     """
     check_masks(masks, "masks")
-    _check_size(size)
+    size = check_image_size(size, "size", MOST_SAMPLES)
     x1, y1, x2, y2 = _pixel_boxes(boxes, (masks.shape[1], masks.shape[2])).unbind(dim=1)
     if len(boxes) != len(masks):
         raise ValueError(f"boxes: expected {len(masks)}, one for each mask, found {len(boxes)}")
@@ -186,6 +183,7 @@ def expand(
         ValueError: wrong shapes, NaN, or a box outside the image.
     """
     check_masks(mini_masks, "mini_masks")
+    image_size = check_image_size(image_size)
     whole = _pixel_boxes(boxes, image_size)
     if len(boxes) != len(mini_masks):
         raise ValueError(
@@ -222,7 +220,12 @@ def mask_iou(masks: Bool[Tensor, "N H W"], others: Bool[Tensor, "N H W"]) -> Flo
 
     Returns:
         [N] in 0…1; 1 where both masks are empty.
+
+    Raises:
+        ValueError: not bool masks of one shape.
     """
+    check_masks(masks, "masks")
+    check_tensor(others, "others", BOOL, masks.shape)
     intersection = (masks & others).flatten(1).sum(dim=1)
     union = (masks | others).flatten(1).sum(dim=1)
     return torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
@@ -252,8 +255,3 @@ def round_trip(masks: Bool[Tensor, "N H W"], size: tuple[int, int] = (56, 56)) -
         mask_bytes=masks.numel(),
         mini_mask_bytes=mini_masks.numel(),
     )
-
-
-def _check_size(size: tuple[int, int]) -> None:
-    if min(size) < 1:
-        raise ValueError(f"size: expected (height, width) of at least 1 pixel, found {size}")

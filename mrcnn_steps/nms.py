@@ -7,6 +7,14 @@ from torch import Tensor
 from torchvision.ops import box_iou, nms
 
 from mrcnn_steps.boxes import check_boxes
+from mrcnn_steps.checks import (
+    check_floats,
+    check_indices,
+    check_no_nan,
+    check_number,
+    check_row,
+    check_same_dtype,
+)
 
 # Below this threshold so few boxes survive that NMS from scratch is quick, and nearly every pair
 # of boxes would have to be remembered.
@@ -39,8 +47,18 @@ def suppressor(
 
     Returns:
         The first of `kept` that overlaps the box by more than the threshold.
+
+    Raises:
+        IndexError: there is no such row.
+        ValueError: shapes that do not fit together, or no kept box of at least its score.
     """
+    _check(boxes, scores)
+    check_row(row, "box", len(boxes))
+    check_indices(kept, "kept", "K", len(boxes))
+    check_number(threshold, "threshold")
     better = kept[scores[kept] >= scores[row]]
+    if not len(better):
+        raise ValueError(f"kept: expected a box of at least the score of box {row}, found none")
     # In double precision, as torchvision compares.
     iou = box_iou(boxes[row : row + 1], boxes[better])[0].double()
     over = (iou > threshold).nonzero().flatten()
@@ -62,9 +80,7 @@ class Overlaps:
     """
 
     def __init__(self, boxes: Float[Tensor, "N 4"], scores: Float[Tensor, "N"]) -> None:
-        check_boxes(boxes, "boxes")
-        if scores.shape != boxes.shape[:1]:
-            raise ValueError(f"scores: expected shape [{len(boxes)}], found {list(scores.shape)}")
+        _check(boxes, scores)
         self._boxes, self._scores = boxes, scores
         self._order = scores.argsort(descending=True, stable=True)
         self._rank = torch.empty_like(self._order)
@@ -87,9 +103,14 @@ class Overlaps:
 
         Returns:
             [K] the rows that stay, best first.
+
+        Raises:
+            ValueError: rows of boxes that do not exist, or a threshold that is no number.
         """
+        check_number(threshold, "threshold")
         if rows is None:
             rows = torch.arange(len(self._boxes), device=self._boxes.device)
+        check_indices(rows, "rows", "M", len(self._boxes))
         if threshold < LEAST:
             return rows[nms(self._boxes[rows], self._scores[rows], threshold)]
         strong = self._iou > threshold
@@ -101,6 +122,13 @@ class Overlaps:
             if stays[rank]:
                 stays[worse[start : start + count]] = False
         return self._order[torch.from_numpy(stays).to(self._order.device)]
+
+
+def _check(boxes: Tensor, scores: Tensor) -> None:
+    check_boxes(boxes, "boxes")
+    check_floats(scores, "scores", (len(boxes),), for_native_code=True)
+    check_same_dtype(scores, "scores", boxes, "boxes")
+    check_no_nan(scores, "scores")
 
 
 def _overlapping(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,6 +16,17 @@ from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image, nms, remove_small_boxes
 
 from mrcnn_steps.boxes import BoxesLike, as_boxes, decode, normalize
+from mrcnn_steps.checks import (
+    DIVERGED,
+    check_floats,
+    check_image_size,
+    check_list,
+    check_no_nan,
+    check_number,
+    check_row,
+    check_same_dtype,
+    check_whole,
+)
 from mrcnn_steps.nms import Overlaps, suppressor
 from mrcnn_steps.steps import Step
 
@@ -111,7 +122,11 @@ class Proposals:
 
         Returns:
             What `propose` gives with this limit.
+
+        Raises:
+            ValueError: the limit is no whole number of at least 0.
         """
+        check_whole(post_nms_top_n, "post_nms_top_n")
         rows = self.nms_rows[:post_nms_top_n]
         return replace(self, rows=rows, post_nms_top_n=post_nms_top_n)
 
@@ -136,8 +151,7 @@ class Proposals:
         Raises:
             IndexError: there is no such candidate.
         """
-        if not 0 <= row < len(self.top_index):
-            raise IndexError(f"candidate {row} does not exist: there are {len(self.top_index)}")
+        check_row(row, "candidate", len(self.top_index))
         took_part = bool((self.scored_rows == row).any())
         if not took_part or (self.nms_rows == row).any():
             return None
@@ -194,8 +208,16 @@ def propose(
         ValueError: shapes that do not fit together, or NaN.
     """
     boxes = as_boxes(anchors, "anchors")
+    if level_sizes is not None:
+        check_list(level_sizes, "level_sizes")
     sizes = [len(boxes)] if level_sizes is None else list(level_sizes)
     _check(objectness, deltas, boxes, sizes)
+    image_size = check_image_size(image_size)
+    check_whole(pre_nms_top_n, "pre_nms_top_n")
+    check_whole(post_nms_top_n, "post_nms_top_n")
+    check_number(nms_threshold, "nms_threshold")
+    check_number(min_size, "min_size")
+    check_number(score_threshold, "score_threshold")
     top_index, group = _top_rows(objectness, sizes, pre_nms_top_n)
     scores = objectness[top_index].sigmoid()
     top_anchors = boxes[top_index]
@@ -238,11 +260,16 @@ def propose(
 
 def _check(objectness: Tensor, deltas: Tensor, boxes: Tensor, sizes: Sequence[int]) -> None:
     count = len(boxes)
+    check_floats(objectness, "objectness", for_native_code=True)
+    check_floats(deltas, "deltas")
+    check_same_dtype(deltas, "deltas", objectness, "objectness")
+    for size in sizes:
+        check_whole(size, "level_sizes")
     if objectness.shape != (count,) or deltas.shape != (count, 4) or sum(sizes) != count:
         raise ValueError(
             f"propose: {count} anchors need objectness of shape [{count}], deltas of shape "
             f"[{count}, 4] and level sizes that add up to {count}; found "
             f"{list(objectness.shape)}, {list(deltas.shape)} and {list(sizes)}"
         )
-    if objectness.isnan().any() or deltas.isnan().any():
-        raise ValueError("propose: objectness or deltas contain NaN; did the training diverge?")
+    check_no_nan(objectness, "objectness", DIVERGED)
+    check_no_nan(deltas, "deltas", DIVERGED)

@@ -1,12 +1,14 @@
 """Stage 3, RPN targets: what the region proposal network is trained to say about each anchor."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from jaxtyping import Bool, Float, Int, Int8
 from torch import Tensor
 
 from mrcnn_steps.boxes import BoxesLike, as_boxes, check_boxes, decode, encode
+from mrcnn_steps.checks import INDEX, MAX_PIXELS, check_indices, check_tensor, check_whole
 
 POSITIVE, NEGATIVE, NEUTRAL = 1, -1, 0
 
@@ -65,6 +67,9 @@ class AnchorOverlaps:
         Raises:
             ValueError: the thresholds are not 0 ≤ negative ≤ positive ≤ 1.
         """
+        for name, value in (("positive_iou", positive_iou), ("negative_iou", negative_iou)):
+            if not isinstance(value, Real):
+                raise ValueError(f"{name}: expected a number, found {value!r}")
         if not 0 <= negative_iou <= positive_iou <= 1:
             raise ValueError(
                 f"thresholds: expected 0 <= negative_iou <= positive_iou <= 1, "
@@ -177,7 +182,7 @@ def compare(
     check_boxes(gt_boxes, "gt_boxes", positive_area=True)
     iou, gt_index, best = _overlaps(boxes, gt_boxes)
     near_crowd = torch.zeros_like(best)
-    if crowd_boxes is not None and len(crowd_boxes):
+    if crowd_boxes is not None:
         check_boxes(crowd_boxes, "crowd_boxes", positive_area=True)
         crowd_iou, _, _ = _overlaps(boxes, crowd_boxes)
         near_crowd = crowd_iou >= CROWD_IOU
@@ -225,11 +230,10 @@ def sample_anchors(
     Raises:
         ValueError: labels other than 1, -1, 0, a negative count or a fraction outside 0…1.
     """
-    if count < 0 or not 0 <= positive_fraction <= 1:
-        raise ValueError(
-            f"sample: expected count >= 0 and 0 <= positive_fraction <= 1, found count={count}, "
-            f"positive_fraction={positive_fraction}"
-        )
+    check_whole(count, "count", most=MAX_PIXELS)
+    if not isinstance(positive_fraction, Real) or not 0 <= positive_fraction <= 1:
+        raise ValueError(f"positive_fraction: expected 0 to 1, found {positive_fraction}")
+    check_tensor(labels, "labels", (torch.int8, *INDEX))
     if labels.ndim != 1 or not torch.isin(labels, labels.new_tensor([-1, 0, 1])).all():
         raise ValueError(f"labels: expected shape [A] and values 1, -1, 0, found {labels.unique()}")
     if generator is None:
@@ -304,13 +308,20 @@ def build_matched(
         See `build`.
 
     Raises:
-        ValueError: see `sample_anchors`.
+        ValueError: see `sample_anchors`; or anchors or boxes that the match does not fit.
     """
     boxes = as_boxes(anchors, "anchors", positive_area=True)
+    check_boxes(gt_boxes, "gt_boxes", positive_area=True)
+    if len(matched.labels) != len(boxes):
+        raise ValueError(
+            f"matched: expected those of {len(boxes)} anchors, found {len(matched.labels)}"
+        )
     labels = sample_anchors(matched.labels, count, positive_fraction, generator)
     positive_index = (labels == POSITIVE).nonzero().flatten()
     positives = boxes[positive_index]
-    positive_deltas = encode(gt_boxes[matched.gt_index[positive_index]], positives)
+    gt_index = matched.gt_index[positive_index]
+    check_indices(gt_index, "matched.gt_index", "P", len(gt_boxes))
+    positive_deltas = encode(gt_boxes[gt_index], positives)
     deltas = positive_deltas.new_zeros((count, 4))
     deltas[: len(positive_deltas)] = positive_deltas
     return RPNTargets(

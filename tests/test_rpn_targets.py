@@ -398,7 +398,10 @@ def test_labels_other_than_the_three_are_refused(refused):
         sample_anchors(torch.zeros((2, 2), dtype=torch.int8))
 
 
-@pytest.mark.parametrize(("count", "fraction"), [(-1, 0.5), (256, 1.5), (256, -0.1)])
-def test_a_sample_of_no_sense_is_refused(count, fraction):
-    with pytest.raises(ValueError, match="positive_fraction"):
+@pytest.mark.parametrize(
+    ("count", "fraction", "named"),
+    [(-1, 0.5, "count"), (256, 1.5, "positive_fraction"), (256, -0.1, "positive_fraction")],
+)
+def test_a_sample_of_no_sense_is_refused(count, fraction, named):
+    with pytest.raises(ValueError, match=f"{named}: expected"):
         sample_anchors(torch.zeros(5, dtype=torch.int8), count, fraction)

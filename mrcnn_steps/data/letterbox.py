@@ -7,6 +7,17 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from mrcnn_steps.boxes import check_boxes
+from mrcnn_steps.checks import (
+    BOOL,
+    FLOATING,
+    check_floats,
+    check_image_size,
+    check_no_nan,
+    check_tensor,
+    check_whole,
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Letterbox:
@@ -29,6 +40,11 @@ class Letterbox:
     scale: float
     photo_size: tuple[int, int]
 
+    def __post_init__(self) -> None:
+        check_image_size(self.photo_size, "photo_size")
+        x1, y1, x2, y2 = self.window
+        check_image_size((y2 - y1, x2 - x1), "window")
+
     def boxes(self, boxes: Float[Tensor, "N 4"]) -> Float[Tensor, "N 4"]:
         """Map boxes of the photo into the square.
 
@@ -37,6 +53,9 @@ class Letterbox:
 
         Returns:
             [N, 4] in pixels of the square.
+
+        Raises:
+            ValueError: not finite boxes of shape [N, 4].
         """
         photo, window, offset = self._frame(boxes)
         # Multiplying first keeps whole pixels exact: width × window / width is the window.
@@ -51,6 +70,9 @@ class Letterbox:
         Returns:
             [N, 4] in pixels of the photo. A box that lies on the padding lies outside the photo;
             nothing is clipped.
+
+        Raises:
+            ValueError: not finite boxes of shape [N, 4].
         """
         photo, window, offset = self._frame(boxes)
         return (boxes - offset) * photo / window
@@ -96,6 +118,7 @@ class Letterbox:
 
     def _frame(self, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Photo size, window size and window offset, each as (x, y, x, y)."""
+        check_boxes(boxes, "boxes")
         height, width = self.photo_size
         x1, y1, x2, y2 = self.window
         return (
@@ -122,12 +145,14 @@ def letterbox(image: Shaped[Tensor, "3 H W"], size: int = 1024) -> Letterbox:
     Raises:
         ValueError: the image is not [3, H, W], has no pixels or is of another dtype, or size < 1.
     """
+    check_tensor(image, "image", (torch.uint8, *FLOATING), meta=True)
     if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0:
         raise ValueError(f"image: expected [3, H, W] with pixels, found {list(image.shape)}")
-    if image.dtype != torch.uint8 and not image.is_floating_point():
-        raise ValueError(f"image: expected uint8 or floating point, found {image.dtype}")
-    if size < 1:
-        raise ValueError(f"size: expected at least 1, found {size}")
+    if image.is_floating_point() and not image.is_meta:
+        check_floats(image, "image", for_native_code=True)
+        check_no_nan(image, "image")
+    check_whole(size, "size", least=1)
+    check_image_size((size, size), "size")
     height, width = image.shape[1:]
     scale = size / max(height, width)
     # The shorter side of 1×2000 would round to nothing.
@@ -156,8 +181,4 @@ def _pick_centers(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _check_masks(masks: Tensor, size: tuple[int, int]) -> None:
-    if masks.ndim != 3 or masks.shape[1:] != size or masks.dtype != torch.bool:
-        raise ValueError(
-            f"masks: expected bool [N, {size[0]}, {size[1]}], "
-            f"found {masks.dtype} {list(masks.shape)}".replace("torch.", "")
-        )
+    check_tensor(masks, "masks", BOOL, ("N", *size))

@@ -131,7 +131,8 @@ class _Tables:
         iou: [D, G] with the objects.
         same: [D, G] whether the object is of the detection's class.
         taken: [G] whether a detection found the object.
-        nearest: [D] the largest IoU with any annotation, crowds included.
+        nearest: [D] the largest IoU with any annotation: with crowds, and with objects of classes
+            that the model does not know.
     """
 
     def __init__(self, trace: Trace, matches: Matches) -> None:
@@ -141,12 +142,17 @@ class _Tables:
         )
         crowds = boxes[:0] if truth is None else truth.crowd_boxes
         iou = overlaps(found.boxes, boxes)
-        with_crowds = torch.cat((iou, overlaps(found.boxes, crowds, crowd=True)), dim=1)
-        nothing = with_crowds.new_zeros((len(found), 1))
+        others = boxes[:0] if truth is None else truth.unknown_boxes
+        parts = (
+            iou,
+            overlaps(found.boxes, others),
+            overlaps(found.boxes, crowds, crowd=True),
+            iou.new_zeros((len(found), 1)),
+        )
         self.iou = iou.cpu().numpy()
         self.same = (found.labels[:, None] == labels).cpu().numpy()
         self.taken = (matches.detection_of >= 0).cpu().numpy()
-        self.nearest = torch.cat((with_crowds, nothing), dim=1).amax(dim=1).tolist()
+        self.nearest = torch.cat(parts, dim=1).amax(dim=1).tolist()
 
 
 def _judge(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from mrcnn_steps.checks import check_row
 from mrcnn_steps.matching import Matches, match_trace, most_overlapped, overlaps
 from mrcnn_steps.tracing import Trace
 
@@ -84,7 +85,7 @@ def lineage(trace: Trace, detection: int) -> Lineage:
     Raises:
         IndexError: there is no such detection.
     """
-    _check_row(detection, len(trace.detections), "detection")
+    check_row(detection, "detection", len(trace.detections))
     return trace_back(trace, match_trace(trace), detection)
 
 
@@ -129,7 +130,7 @@ def lineage_of_object(trace: Trace, object: int) -> Lineage:
         IndexError: there is no such object.
     """
     truth = trace.ground_truth
-    _check_row(object, 0 if truth is None else len(truth.boxes), "object")
+    check_row(object, "object", 0 if truth is None else len(truth.boxes))
     assert truth is not None
     matches = match_trace(trace)
     detection = int(matches.detection_of[object])
@@ -185,11 +186,6 @@ def describe(trace: Trace, lineage: Lineage) -> str:
         said += ["no proposal overlaps it"] * (lineage.proposal is None)
         said.append("no detection")
     return " → ".join(said)
-
-
-def _check_row(row: int, count: int, name: str) -> None:
-    if not 0 <= row < count:
-        raise IndexError(f"{name} {row} does not exist: there are {count}")
 
 
 def _nearest(box: Tensor, others: Tensor) -> int | None:

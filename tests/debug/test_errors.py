@@ -162,6 +162,10 @@ def test_a_sure_detection_far_from_everything_suspects_a_missing_label(crafted):
     assert only(false_positives(near)).suspected is None
     crowd = crafted([(*far, 0.9)], [], [(100, 100, 300, 300, DOG)])
     assert only(false_positives(crowd)).suspected is None, "a crowd of others is annotated there"
+    bare = crafted([(*far, 0.9)], [])
+    boxes, rows = torch.tensor([far[:4]], dtype=torch.float32), torch.zeros(1, dtype=torch.int64)
+    unknown = replace(bare.ground_truth, unknown_boxes=boxes, unknown_objects=rows)
+    assert only(false_positives(replace(bare, ground_truth=unknown))).suspected is None
 
 
 def test_a_detection_on_an_unfound_object_of_another_class_suspects_that_label(crafted):
