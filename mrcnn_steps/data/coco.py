@@ -107,11 +107,11 @@ class CocoFolder:
         )
         crowd = torch.tensor([each.crowd for each in objects], dtype=torch.bool)
         name = PurePath(photo.file_name).stem
-        image = self.image(index)
         if any(each.segmentation is None for each in objects):
-            boxes = self.boxes(index)
+            image, boxes = self.image(index), self.boxes(index)
             return Sample(image, boxes, labels, None, crowd, self.class_names, name)
         masks = self._masks(index)
+        image = self.image(index)
         return Sample.from_masks(image, masks, labels, crowd, self.class_names, name)
 
     def image(self, index: int) -> UInt8[Tensor, "3 H W"]:
