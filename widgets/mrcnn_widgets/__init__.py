@@ -6,7 +6,7 @@ from typing import Any
 # The explorers need torch and a model, the viewer needs neither: each is loaded on first use.
 _HOME = {
     "AnchorExplorer": "anchors",
-    "Canvas": "canvas",
+    "Canvas": "viewer.canvas",
     "ClassificationExplorer": "classification",
     "DetectionExplorer": "detection",
     "MaskExplorer": "masks",
