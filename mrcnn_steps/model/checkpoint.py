@@ -165,7 +165,7 @@ def from_file(path: Path, architecture: str | None = None, class_names: object =
             "…); name it: load_model(path, architecture=…), --architecture"
         )
     names = names_of(weights, about, path, class_names)
-    size = told_image_size(about, path)
+    size = told_image_size(about, architecture, path)
     compare(weights, outline(architecture, names, size), path)
     model = build(architecture, names, size)
     fit(model, weights, path)
@@ -182,13 +182,15 @@ def told_architecture(about: Mapping[str, Any], path: Path) -> str | None:
     return told
 
 
-def told_image_size(about: Mapping[str, Any], path: Path) -> int:
+def told_image_size(about: Mapping[str, Any], architecture: str, path: Path) -> int:
     """What a file says of the side of its square, or 1024."""
     told = about.get("image_size", 1024)
-    size = int(told) if isinstance(told, str) and told.isascii() and told.isdigit() else told
-    if type(size) is not int or not 0 < size <= 2**14 or size % 4:
+    is_number = isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 10
+    size, step = int(told) if is_number else told, 128 if architecture == "tiny" else 1
+    if type(size) is not int or not 0 < size <= 2**14 or size % step:
         raise ValueError(
-            f"{path}: image_size: found {told!r:.60}, expected a number of pixels from 4 to 16384"
+            f"{path}: image_size: found {told!r:.60}, expected a number of pixels up to {2**14}"
+            + (f", a multiple of {step}" if step > 1 else "")
         )
     return size
 

@@ -59,7 +59,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         where, weights = find_weights(about, path)
     if where and where not in KNOWN_PARTS[:2]:
         say(f"{path}: the weights are those under {where!r}")
-    return strip(weights, path), about
+    return strip(weights, path), {k: v for k, v in about.items() if isinstance(k, str)}
 
 
 def say(text: str) -> None:
@@ -139,9 +139,8 @@ def find_weights(content: dict[Any, Any], path: Path) -> tuple[str, dict[str, Te
         names = ", ".join(repr(where) for where, _ in large)
         raise ValueError(f"{path}: found weights under {names}, expected one dict of tensors")
     where, weights = large[0]
-    odd = next((key for key in weights if not isinstance(key, str)), None)
-    if odd is not None:
-        raise ValueError(f"{path}: found the key {odd!r}, expected names of weights")
+    if odd := [key for key in weights if not isinstance(key, str)]:
+        raise ValueError(f"{path}: found the key {odd[0]!r:.60}, expected names of weights")
     return where, weights
 
 
