@@ -1,6 +1,7 @@
 """COCO's segmentations: polygons or run lengths, checked, measured and drawn."""
 
 from math import isfinite
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -98,8 +99,10 @@ def outlined_area(polygons: list[list[float]]) -> float:
     """Compute the area inside polygons by Gauss's formula, as if they did not overlap."""
     total = 0.0
     for points in polygons:
-        x, y = np.array(points[::2]), np.array(points[1::2])
-        total += 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
+        # In plain Python: for the few points of an outline, NumPy takes ten times as long.
+        x, y = points[::2], points[1::2]
+        left, right = sum(map(mul, x[:-1], y[1:])), sum(map(mul, x[1:], y[:-1]))
+        total += 0.5 * abs(left + x[-1] * y[0] - right - x[0] * y[-1])
     return total
 
 
