@@ -22,6 +22,10 @@ COMMANDS = {
         "mrcnn_steps.commands.inspect",
         "draw every stage of a photo, and print its tensors",
     ),
+    "why": (
+        "mrcnn_steps.commands.why",
+        "say why an object was missed, or where a detection came from",
+    ),
     "lab": ("mrcnn_steps.commands.lab", "open the lessons in JupyterLab"),
     "train": ("mrcnn_steps.commands.train", "train a model on COCO annotations"),
     "evaluate": ("mrcnn_steps.commands.evaluate", "measure a model on COCO annotations"),

@@ -1,18 +1,25 @@
 """Why a trace came out as it did: what belongs together, what was lost, what is wrong."""
 
 from mrcnn_steps.debug.errors import FalsePositive, describe_error, false_positives
+from mrcnn_steps.debug.explanation import Explanation, explain_missed
 from mrcnn_steps.debug.fates import Fate, fates
 from mrcnn_steps.debug.lineage import Lineage, Link, describe, lineage, lineage_of_object
+from mrcnn_steps.debug.remedies import Change, Remedy, remedies
 
 __all__ = [
+    "Change",
+    "Explanation",
     "FalsePositive",
     "Fate",
     "Lineage",
     "Link",
+    "Remedy",
     "describe",
     "describe_error",
+    "explain_missed",
     "false_positives",
     "fates",
     "lineage",
     "lineage_of_object",
+    "remedies",
 ]

@@ -73,7 +73,7 @@ class Fate:
     """What became of an annotated object.
 
     Attributes:
-        object: row of `trace.ground_truth`.
+        object: row of `trace.ground_truth`; objects of an unknown class are numbered after them.
         sample_object: row of the sample's annotations.
         name: the object's class.
         cause: "found", or a key of `CAUSES`.
@@ -107,25 +107,29 @@ def fates(trace: Trace, iou: float = 0.5, score_threshold: float | None = None) 
             higher one, which judges as if the model were set to it.
 
     Returns:
-        A fate for each object, in the order of `trace.ground_truth`; none without annotations.
+        A fate for each object, in the order of `trace.ground_truth`, those of unknown classes
+        last; none without annotations.
 
     Raises:
         ValueError: an IoU outside 0…1, or a score threshold below the trace's own or above 1.
     """
     score = operating_threshold(trace, iou, score_threshold)
     truth = trace.ground_truth
-    if truth is None or not len(truth.boxes):
+    if truth is None:
         return ()
+    if not len(truth.boxes):
+        return _unknown(trace)
     with torch.no_grad():
         matches = match_trace(trace, iou, score)
         missed = (matches.detection_of < 0).nonzero().flatten().tolist()
         survey = Survey(trace, missed, iou, score)
-        return tuple(
+        known = tuple(
             _missed(trace, matches, survey, object)
             if detection < 0
             else _found(trace, survey, object, detection)
             for object, detection in enumerate(matches.detection_of.tolist())
         )
+    return known + _unknown(trace)
 
 
 def found_objects(trace: Trace, iou: float = 0.5) -> Bool[Tensor, "G"]:
@@ -205,6 +209,30 @@ def mask_iou(trace: Trace, object: int, detection: int) -> float | None:
     [predicted] = paste(trace.mask_probs[row], trace.result["boxes"][row], (height, width))
     own = photo.masks[int(truth.objects[object])].to(predicted.device)
     return float((predicted & own).sum() / (predicted | own).sum())
+
+
+def _unknown(trace: Trace) -> tuple[Fate, ...]:
+    """The fates of the objects whose class the model does not know."""
+    photo, truth = trace.sample, trace.ground_truth
+    assert photo is not None
+    assert truth is not None
+    if not len(truth.unknown_objects):
+        return ()
+    said = trace.classify(truth.unknown_boxes).probs
+    return tuple(
+        Fate(
+            object=len(truth.boxes) + place,
+            sample_object=row,
+            name=photo.class_names[int(photo.labels[row])],
+            cause=UNKNOWN_CLASS,
+            kind=None,
+            stage=CAUSES[UNKNOWN_CLASS].stage,
+            evidence=Evidence(
+                perfect=PerfectBox(probability=None, iou=None, **_winner(said[place]))
+            ),
+        )
+        for place, row in enumerate(truth.unknown_objects.tolist())
+    )
 
 
 def _found(trace: Trace, survey: Survey, object: int, detection: int) -> Fate:

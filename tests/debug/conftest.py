@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 from torchvision.models import detection
 from torchvision.models.detection import FasterRCNN, MaskRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+from torchvision.ops import MultiScaleRoIAlign
 
 from mrcnn_steps.data import Sample, sample
 from mrcnn_steps.model import load_model
 from mrcnn_steps.tracing import Trace, trace
-from tests.parity.conftest import CLASSES, MODELS, SMALL, UNTRAINED, liven, single_map
+from tests.parity.conftest import CLASSES, MODELS, SMALL, UNTRAINED, Strided, liven, single_map
 
 
 class OneDelta(FastRCNNPredictor):
@@ -40,11 +42,26 @@ def one_class() -> FasterRCNN:
     return model
 
 
+def boxes_only() -> FasterRCNN:
+    """A quick detector without masks, so that finding a box is finding the object."""
+    model = FasterRCNN(
+        Strided(),
+        num_classes=len(CLASSES),
+        min_size=200,
+        max_size=320,
+        rpn_anchor_generator=AnchorGenerator(((16, 48, 128),), ((0.5, 1.0, 2.0),)),
+        box_roi_pool=MultiScaleRoIAlign(["0"], 7, 2),
+    )
+    model.class_names = CLASSES
+    return model
+
+
 # A heavier twin of `own_anchors` for the purposes of these tests.
 REDUNDANT = "maskrcnn_resnet50_fpn"
 KINDS = {name: build for name, build in MODELS.items() if name != REDUNDANT} | {
     "class_agnostic": class_agnostic,
     "one_class": one_class,
+    "boxes_only": boxes_only,
 }
 
 

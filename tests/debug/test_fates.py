@@ -1,67 +1,18 @@
 """Fates: found, or the one step that lost the object."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
 
-from mrcnn_steps.data import Sample, sample
+from mrcnn_steps.data import sample
 from mrcnn_steps.debug.candidates import GATES
 from mrcnn_steps.debug.fates import CAUSES, fates
 from mrcnn_steps.model.network import GlobalRegionProposalNetwork
 from mrcnn_steps.tracing import trace
 from tests.debug.conftest import KINDS
 from tests.debug.plain import plain_fates
-
-
-@contextmanager
-def set_to(model, settings):
-    """Set attributes of a model, and put them back."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            part, attribute = name.split(".")
-            module = getattr(model, part)
-            if attribute.endswith("top_n"):
-                by_mode = getattr(module, f"_{attribute}")
-                patch.setitem(by_mode, "testing", value)
-            else:
-                patch.setattr(module, attribute, value)
-        yield model
-
-
-def only(photo: Sample, rows) -> Sample:
-    """A photo with some of its annotations."""
-    rows = torch.tensor(list(rows), dtype=torch.int64)
-    return replace(
-        photo,
-        boxes=photo.boxes[rows],
-        labels=photo.labels[rows],
-        masks=photo.masks[rows],
-        crowd=photo.crowd[rows],
-    )
-
-
-def imagined(model, photo: Sample, count: int = 10) -> Sample:
-    """A photo whose objects are what an untrained model sees: some candidates, found and lost."""
-    traced = trace(model, photo.image)
-    found, names = traced.detections, traced.class_names
-    # COCO's 91 names hold "N/A" ten times.
-    named = torch.tensor([names.count(name) == 1 for name in names])
-    rows = found.confident_rows[named[found.candidate_label[found.confident_rows]]]
-    rows = rows[:: max(1, len(rows) // count)][:count]
-    boxes = traced.letterbox.undo_boxes(found.clipped[rows]).round().long()
-    masks = torch.zeros((len(rows), *photo.image.shape[1:]), dtype=torch.bool)
-    for mask, (x1, y1, x2, y2) in zip(masks, boxes.tolist(), strict=True):
-        mask[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)] = True
-    return Sample.from_masks(
-        image=photo.image,
-        masks=masks,
-        labels=found.candidate_label[rows],
-        crowd=torch.zeros(len(rows), dtype=torch.bool),
-        class_names=names,
-        name="imagined",
-    )
+from tests.debug.scenes import imagined, only, set_to
 
 
 def check_equal(model, photo, score=None, tau=0.5):
@@ -160,3 +111,19 @@ class TestWhatHoldsOfAll:
     def test_thresholds_that_cannot_be_judged_at(self, traced, wrong, said):
         with pytest.raises(ValueError, match=said):
             fates(traced, **wrong)
+
+
+class TestUnknownClass:
+    def test_it_is_a_fate_of_its_own_and_comes_last(self, kind, people):
+        """The model of one class knows persons only."""
+        with pytest.warns(UserWarning, match="12 objects left out"):
+            traced = trace(kind("one_class"), people)
+        told = fates(traced)
+        names = [people.class_names[label] for label in people.labels.tolist()]
+        assert sorted(fate.sample_object for fate in told) == list(range(len(names)))
+        assert [fate.object for fate in told] == list(range(len(names)))
+        for fate in told:
+            assert fate.name == names[fate.sample_object]
+            assert (fate.cause == "unknown class") == (fate.name != "person")
+        causes = [fate.cause == "unknown class" for fate in told]
+        assert causes == sorted(causes)

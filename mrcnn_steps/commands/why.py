@@ -1,0 +1,184 @@
+"""`mrcnn-steps why`: why an object was missed, or where a detection came from.
+
+mrcnn-steps why PHOTO [--object N | --all] [--annotations FILE [--images DIR]] [--json]
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torchvision.models.detection.faster_rcnn import FasterRCNN
+
+from mrcnn_steps.commands.models import add_model_arguments, open_model
+from mrcnn_steps.data import CocoFolder, Sample, open_photo, samples
+from mrcnn_steps.debug.explanation import Explanation, explain_missed
+from mrcnn_steps.debug.fates import Fate, fates
+from mrcnn_steps.debug.lineage import describe, lineage
+from mrcnn_steps.debug.remedies import Remedy
+from mrcnn_steps.debug.words import verdict
+from mrcnn_steps.files import write_atomically
+from mrcnn_steps.tracing import Trace, trace
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `mrcnn-steps why`."""
+    parser.add_argument(
+        "photo",
+        metavar="PHOTO",
+        help=f"an image file, one of {', '.join(samples())}, or with --annotations the name or id "
+        "of a photo in the file",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--object", type=int, metavar="N", help="explain this object")
+    which.add_argument("--all", action="store_true", help="explain every object that was missed")
+    parser.add_argument("--annotations", type=Path, metavar="FILE", help="COCO instances file")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of its photos (default: that of PHOTO, or else of the annotations)",
+    )
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--score",
+        type=float,
+        metavar="S",
+        help="score that a detection has to exceed (default: the model's own)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="with --object: draw its picture into this file"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `mrcnn-steps why`.
+
+    Returns:
+        0.
+
+    Raises:
+        ValueError, OSError: there is no such photo, object or model, or the picture cannot be
+            written.
+    """
+    _check(args)
+    photo = _open(args)
+    model = open_model(args)
+    if not isinstance(model, FasterRCNN):
+        raise ValueError(
+            f"{args.model}: found a {type(model).__name__}, expected a Mask R-CNN or Faster R-CNN"
+        )
+    traced = trace(model, photo)
+    every = fates(traced, score_threshold=args.score)
+    if not every:
+        if args.object is not None:
+            raise ValueError(f"--object {args.object}: {args.photo} has no annotated objects")
+        _print_detections(traced, args)
+        return 0
+    if args.object is not None and not 0 <= args.object < len(every):
+        raise ValueError(f"--object: expected 0 to {len(every) - 1}, found {args.object}")
+    asked = [fate.object for fate in every if args.all and not fate.found]
+    asked += [] if args.object is None else [args.object]
+    told = [explain_missed(traced, row, score_threshold=args.score) for row in asked]
+    if args.json:
+        about = {explained.fate.object: explained.remedies for explained in told}
+        print(json.dumps([_record(fate, about.get(fate.object)) for fate in every], indent=1))
+    elif told:
+        print("\n\n".join(str(explained) for explained in told))
+    else:
+        _print_verdicts(every)
+    if args.out is not None:
+        _draw(told[0], args.out)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what cannot be answered before any network runs."""
+    if args.out is not None and args.object is None:
+        raise ValueError("--out: expected together with --object N, whose picture it is")
+    if args.out is not None and not args.out.parent.is_dir():
+        raise FileNotFoundError(f"{args.out.parent}: no such folder to write {args.out.name}")
+    if args.images is not None and args.annotations is None:
+        raise ValueError("--images: expected together with --annotations FILE")
+
+
+def _open(args: argparse.Namespace) -> Sample:
+    """The photo, with its annotations where there are any."""
+    if args.annotations is None:
+        return open_photo(args.photo)
+    path = Path(args.photo)
+    beside = path.parent if path.is_file() else args.annotations.parent
+    images = args.images or beside
+    folder = CocoFolder(images, args.annotations)
+    for index, image_id in enumerate(folder.image_ids):
+        file = folder.image_path(index)
+        names = (str(image_id), file.name, str(file.relative_to(images)))
+        if args.photo in names or (path.is_file() and file.resolve() == path.resolve()):
+            return folder[index]
+    raise ValueError(
+        f"{args.photo}: {args.annotations} has no photo of this name or id; it has "
+        f"{len(folder)}, such as {', '.join(map(str, folder.image_ids[:3]))}"
+    )
+
+
+def _print_verdicts(every: tuple[Fate, ...]) -> None:
+    for fate in every:
+        print(f"object {fate.object:>3}  {fate.name:<16} {verdict(fate)}")
+    missed = [fate.object for fate in every if not fate.found]
+    print(f"\n{len(every) - len(missed)} of {len(every)} objects found.", end=" ")
+    if missed:
+        print(f"Why not object {missed[0]}: --object {missed[0]}; why not all: --all.")
+    else:
+        print()
+
+
+def _print_detections(traced: Trace, args: argparse.Namespace) -> None:
+    """Where each detection came from, and what it suppressed: all there is without annotations."""
+    found = traced.detections
+    score = found.score_threshold if args.score is None else args.score
+    rows = (found.scores > score).nonzero().flatten().tolist()
+    suppressed = _suppressed(traced)
+    if args.json:
+        records = [
+            {
+                "detection": row,
+                "name": traced.class_names[int(found.labels[row])],
+                "score": float(found.scores[row]),
+                "lineage": asdict(lineage(traced, row)),
+                "suppressed": suppressed.get(row, 0),
+            }
+            for row in rows
+        ]
+        print(json.dumps(records, indent=1))
+        return
+    print(f"No annotations; {len(rows)} detections over a score of {score:g}.")
+    for row in rows:
+        count = suppressed.get(row, 0)
+        print(f"{describe(traced, lineage(traced, row))} → suppressed {count} others")
+
+
+def _suppressed(traced: Trace) -> dict[int, int]:
+    """How many candidates each detection suppressed."""
+    found = traced.detections
+    place = {row: detection for detection, row in enumerate(found.rows.tolist())}
+    kept = set(found.nms_rows.tolist())
+    counts: dict[int, int] = {}
+    for row in found.large_rows.tolist():
+        if row not in kept:
+            rival = found.suppressor(row)
+            if rival in place:
+                counts[place[rival]] = counts.get(place[rival], 0) + 1
+    return counts
+
+
+def _record(fate: Fate, remedies: tuple[Remedy, ...] | None) -> dict[str, Any]:
+    """A fate as JSON; remedies only of one that was asked about."""
+    record = asdict(fate)
+    return record if remedies is None else record | {"remedies": [asdict(r) for r in remedies]}
+
+
+def _draw(explained: Explanation, out: Path) -> None:
+    kind = out.suffix.lstrip(".") or "png"
+    write_atomically(out, lambda file: explained.draw().savefig(file, format=kind))

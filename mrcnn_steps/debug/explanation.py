@@ -1,0 +1,154 @@
+"""Why an object was missed, in ten lines, with remedies and a picture."""
+
+import base64
+import html
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from mrcnn_steps.debug.evidence import corners
+from mrcnn_steps.debug.fates import Fate, fates
+from mrcnn_steps.debug.remedies import Remedy, remedies
+from mrcnn_steps.debug.words import sentences
+from mrcnn_steps.palette import ANCHOR, DETECTION, OBJECT, PROPOSAL, SUPPRESSOR
+from mrcnn_steps.tracing import Trace
+
+if TYPE_CHECKING:
+    from mrcnn_steps.draw.fate import Mark
+    from mrcnn_steps.draw.style import Picture
+
+LINES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What became of an object, and what would bring it back.
+
+    `str()` says it in at most ten lines; a notebook shows these and the picture.
+
+    Attributes:
+        trace: of the photo.
+        fate: of the object.
+        iou: from which IoU on a box, or a mask, is the object's.
+        score_threshold: that a detection has to exceed; None for the trace's own.
+    """
+
+    trace: Trace
+    fate: Fate
+    iou: float
+    score_threshold: float | None
+
+    @cached_property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """The changes that bring the object back; looked for when they are first asked for."""
+        if self.fate.found:
+            return ()
+        return remedies(
+            self.trace, self.fate.object, iou=self.iou, score_threshold=self.score_threshold
+        )
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The explanation, line by line, ten at most."""
+        said = sentences(self.trace, self.fate)
+        if self.fate.found:
+            return tuple(said)
+        found = [f"Remedy: {remedy}." for remedy in self.remedies]
+        if not found:
+            found = ["No setting brings it back, nor another view of it: training is needed."]
+        room = LINES - len(said)
+        if len(found) > room:
+            more = len(found) - room + 1
+            found = [*found[: room - 1], f"And {more} more remedies."]
+        return (*said, *found)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    def draw(self) -> "Picture":
+        """Draw the object, the candidate that decided, and who stood in its way.
+
+        Returns:
+            The figure, in pixels of the network's input.
+        """
+        # matplotlib is loaded for a picture only.
+        from mrcnn_steps.draw.fate import figure_marks
+
+        title, happened, *_ = sentences(self.trace, self.fate)
+        return figure_marks(self.trace, title, happened, marks(self.trace, self.fate))
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.draw().savefig(file, format="png")
+        return file.getvalue()
+
+    def _repr_html_(self) -> str:
+        picture = base64.b64encode(self._repr_png_()).decode()
+        lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.lines[1:])
+        title = html.escape(self.lines[0])
+        return (
+            f"<p><b>{title}</b></p><ul>{lines}</ul>"
+            f'<img alt="{title}" style="max-width: 100%;" src="data:image/png;base64,{picture}">'
+        )
+
+
+def explain_missed(
+    trace: Trace, object_index: int, iou: float = 0.5, score_threshold: float | None = None
+) -> Explanation:
+    """Explain what became of an annotated object, missed or found.
+
+    Args:
+        trace: of a photo with annotations.
+        object_index: row of `trace.ground_truth`.
+        iou: see `fates`.
+        score_threshold: see `fates`.
+
+    Returns:
+        The explanation; its remedies are looked for when they are first asked for.
+
+    Raises:
+        IndexError: there is no such object.
+        ValueError: see `fates`.
+    """
+    every = fates(trace, iou, score_threshold)
+    if not 0 <= object_index < len(every):
+        raise IndexError(f"object {object_index} does not exist: there are {len(every)}")
+    return Explanation(trace, every[object_index], iou, score_threshold)
+
+
+def marks(trace: Trace, fate: Fate) -> "list[Mark]":
+    """List the boxes that show a fate: the object, its decisive candidate, who stood in its way.
+
+    Args:
+        trace: that the fate belongs to.
+        fate: made by `fates`.
+
+    Returns:
+        What each box is, where it lies, and what to write on it.
+    """
+    from mrcnn_steps.draw.fate import Mark
+
+    truth, seen, rival = trace.ground_truth, fate.evidence, fate.evidence.suppressor
+    assert truth is not None
+    objects = torch.cat((truth.boxes, truth.unknown_boxes))
+    made = [Mark(OBJECT, corners(objects[fate.object]), f"{fate.name} (object {fate.object})")]
+    other = seen.merged_with if rival is None else rival.object
+    if other is not None and other != fate.object:
+        name = trace.class_names[int(truth.labels[other])]
+        made.append(Mark(OBJECT, corners(objects[other]), f"{name} (object {other})"))
+    if seen.anchor is not None:
+        box = corners(trace.anchors.boxes[seen.anchor])
+        made.append(Mark(ANCHOR, box, f"anchor {seen.anchor:,}"))
+    if seen.box is not None:
+        name = "refined" if seen.proposal is None else f"proposal {seen.proposal}"
+        made.append(Mark(PROPOSAL, seen.box, f"{name}, IoU {seen.iou:.2f}"))
+    if seen.moved is not None:
+        text = f"{fate.name} {seen.probability:.2f}, IoU {seen.moved_iou:.2f}"
+        made.append(Mark(DETECTION, seen.moved, text))
+    if rival is not None:
+        text = f"suppressor {rival.score:.2f}, IoU {rival.iou:.2f}"
+        made.append(Mark(SUPPRESSOR, rival.box, text))
+    return made

@@ -1,0 +1,67 @@
+"""`mrcnn-steps why`: the answer in a terminal."""
+
+import json
+
+import pytest
+
+from mrcnn_steps.cli import main
+from mrcnn_steps.data.bundled import PHOTOS
+
+
+def test_it_lists_the_verdict_on_every_object(capsys):
+    assert main(["why", "cows"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("object ") == 3
+    assert "3 of 3 objects found." in printed
+
+
+def test_one_object_with_its_picture(capsys, tmp_path):
+    out = tmp_path / "fate.png"
+    assert main(["why", "cows", "--object", "0", "--out", str(out)]) == 0
+    assert capsys.readouterr().out.startswith("Object 0 (cow): found, ")
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["fate.png"]
+
+
+@pytest.mark.parametrize("name", ["cat", "cat.jpg", "{id}"])
+def test_a_photo_of_a_coco_file_by_name_and_by_id(capsys, name):
+    annotations = PHOTOS / "instances.json"
+    images = json.loads(annotations.read_text())["images"]
+    record = next(image for image in images if image["file_name"].startswith("cat."))
+    photo = name.format(id=record["id"]) if name != "cat.jpg" else record["file_name"]
+    if name == "cat":
+        photo = str(PHOTOS / record["file_name"])
+    assert main(["why", photo, "--annotations", str(annotations), "--json"]) == 0
+    [fate] = json.loads(capsys.readouterr().out)
+    assert fate["name"] == "cat"
+    assert fate["cause"] == "found"
+    assert fate["evidence"]["detection"] == 0
+
+
+def test_without_annotations_it_explains_the_detections(capsys):
+    photo = str(next(PHOTOS.glob("cat.*")))
+    assert main(["why", photo, "--score", "0.5"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "No annotations; 1 detections over a score of 0.5."
+    assert "detection 0 (cat" in printed[1]
+    assert "→ suppressed " in printed[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.jpg"], "nowhere.jpg: no such file, and no bundled photo ("),
+        (["cat", "--object", "7"], "--object: expected 0 to 0, found 7"),
+        (["cat", "--score", "0.01"], "score_threshold: expected from 0.05"),
+        (["cat", "--out", "a.png"], "--out: expected together with --object N"),
+        (["cat", "--images", "."], "--images: expected together with --annotations"),
+        (["cat", "--object", "0", "--out", "nowhere/a.png"], "nowhere: no such folder"),
+        (["fly", "--annotations", str(PHOTOS / "instances.json")], "has no photo of this name"),
+    ],
+)
+def test_mistakes_end_with_one_line(capsys, arguments, said):
+    assert main(["why", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith("mrcnn-steps: ")
+    assert error.count("\n") == 1
