@@ -12,6 +12,7 @@ from mrcnn_steps.files import exclusive, remove_leftovers
 from mrcnn_steps.model.architectures import CANVAS
 from mrcnn_steps.model.augment import Augmentation
 from mrcnn_steps.model.reading import say
+from mrcnn_steps.model.train import TrainingError
 from mrcnn_steps.model.training_set import TrainingSet
 
 # What a run writes; the first tells that the folder is one of ours.
@@ -183,6 +184,9 @@ def run_folder(out: Path, resume: bool) -> Iterator[None]:
             for name in FILES:
                 remove_leftovers(out / name)
             yield
+    except TrainingError:
+        new = False  # steps were taken, even if nothing of them could be written
+        raise
     finally:
         if new:
             with suppress(OSError):  # not empty: something was begun
