@@ -25,7 +25,7 @@ from mrcnn_steps.debug.gates import (
     proposal_row,
     proposal_suppressor,
 )
-from mrcnn_steps.masks import paste
+from mrcnn_steps.masks import class_probs, paste
 from mrcnn_steps.matching import Matches, match_trace, overlaps
 from mrcnn_steps.settings import rpn_training_settings
 from mrcnn_steps.tracing import Trace
@@ -202,11 +202,14 @@ def mask_iou(trace: Trace, object: int, detection: int) -> float | None:
         Their IoU, of the mask at threshold 0.5; None for a model or annotations without masks.
     """
     photo, truth = trace.sample, trace.ground_truth
-    if trace.mask_probs is None or photo is None or photo.masks is None or truth is None:
+    logits = trace.mask_logits
+    if logits is None or photo is None or photo.masks is None or truth is None:
         return None
     row = slice(detection, detection + 1)
     height, width = trace.image.shape[1:]
-    [predicted] = paste(trace.mask_probs[row], trace.result["boxes"][row], (height, width))
+    # This mask alone: those of all classes of all detections are a large table.
+    probs = class_probs(logits[row], trace.detections.labels[row])
+    [predicted] = paste(probs, trace.result["boxes"][row], (height, width))
     own = photo.masks[int(truth.objects[object])].to(predicted.device)
     return float((predicted & own).sum() / (predicted | own).sum())
 

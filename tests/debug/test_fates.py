@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from mrcnn_steps.data import sample
-from mrcnn_steps.debug.candidates import GATES
+from mrcnn_steps.debug.candidates import GATES, refined_anchors
 from mrcnn_steps.debug.fates import CAUSES, fates
+from mrcnn_steps.detection import detect
 from mrcnn_steps.model.network import GlobalRegionProposalNetwork
 from mrcnn_steps.tracing import trace
 from tests.debug.conftest import KINDS
@@ -127,3 +129,84 @@ class TestUnknownClass:
             assert (fate.cause == "unknown class") == (fate.name != "person")
         causes = [fate.cause == "unknown class" for fate in told]
         assert causes == sorted(causes)
+
+
+class TestPuttingACandidateBack:
+    """By hand: kept where it was dropped, an able candidate finds the object."""
+
+    @pytest.mark.parametrize("cause", ["top_k", "rpn_nms", "proposal_limit", "rpn_score"])
+    def test_an_able_candidate_of_the_rpn_is_a_detection(self, bundled, people, cause):
+        with set_to(bundled, TIGHT[cause]):
+            traced = trace(bundled, people)
+            lost = [fate for fate in fates(traced) if fate.cause == cause]
+            assert lost
+            for fate in lost:
+                check_put_back(traced, fate)
+
+    def test_no_candidate_helps_where_the_heads_are_to_blame(self, traced):
+        """Whatever was dropped, put back one by one: none is over the score and on the object."""
+        lost = [fate for fate in fates(traced) if fate.cause in ("class", "box")]
+        assert {fate.cause for fate in lost} == {"class", "box"}
+        refined = refined_anchors(traced)
+        for fate in lost:
+            box = traced.ground_truth.boxes[fate.object, None]
+            label = int(traced.ground_truth.labels[fate.object])
+            near = (box_iou(refined, box)[:, 0] >= 0.5).nonzero().flatten()
+            said = traced.classify(torch.cat((refined[near], traced.proposals.boxes)))
+            boxes = torch.cat((refined[near], traced.proposals.boxes))
+            found = detect(boxes, said.probs, said.deltas, traced.image_size, 0.05, 1.0, 10**6)
+            right = found.boxes[found.labels == label]
+            assert not len(right) or box_iou(right, box).max() < 0.5
+
+
+def check_put_back(traced, fate):
+    """Give the second stage the one box that the verdict is about, and nothing else."""
+    box = torch.tensor([fate.evidence.box])
+    label = int(traced.ground_truth.labels[fate.object])
+    said = traced.classify(box)
+    found = detect(box, said.probs, said.deltas, traced.image_size, 0.05)
+    own = traced.ground_truth.boxes[fate.object, None]
+    assert box_iou(found.boxes[found.labels == label], own).max() >= 0.5
+
+
+class TestCraftedTraces:
+    """A trace whose annotations are moved so that the cause can be told by hand."""
+
+    @staticmethod
+    def annotated(traced, boxes, labels):
+        """The fates of other objects on the same photo."""
+        truth, count = traced.ground_truth, len(boxes)
+        changed = replace(
+            truth,
+            boxes=boxes,
+            labels=labels,
+            objects=truth.objects[:count],
+            masks=truth.masks[:count],
+        )
+        return fates(replace(traced, ground_truth=changed), score_threshold=0.8)
+
+    def test_no_anchor_is_as_flat(self, traced):
+        box = torch.tensor([[0.0, 500.0, 1024.0, 503.0]])
+        [fate] = self.annotated(traced, box, torch.tensor([1]))
+        assert (fate.cause, fate.stage) == ("anchors", "anchors")
+        assert fate.evidence.value < fate.evidence.threshold == 0.3
+
+    def test_the_rpn_moves_no_anchor_onto_it(self, traced):
+        """Pillars of air, which some anchors cover by more than 0.3."""
+        x, y = torch.meshgrid(torch.arange(0, 960, 40), torch.arange(180, 600, 40), indexing="ij")
+        corner = torch.stack((x, y), dim=-1).reshape(-1, 2).float()
+        pillars = torch.cat((corner, corner + torch.tensor([48.0, 200.0])), dim=1)
+        far = box_iou(refined_anchors(traced), pillars).amax(dim=0) < 0.5
+        near = box_iou(traced.anchors.boxes, pillars).amax(dim=0) >= 0.3
+        assert (far & near).any()
+        [fate] = self.annotated(traced, pillars[far & near][:1], torch.tensor([1]))
+        assert (fate.cause, fate.stage) == ("rpn_box", "proposals")
+        assert fate.evidence.best_anchor_iou >= 0.3
+        assert fate.evidence.value < fate.evidence.threshold == 0.5
+
+    def test_two_objects_upon_each_other_share_one_detection(self, traced):
+        box, label = traced.detections.boxes[0], traced.detections.labels[0]
+        first, second = self.annotated(traced, box.repeat(2, 1), label.repeat(2))
+        assert second.evidence.detection == first.evidence.detection == 0
+        assert first.cause == "merged"
+        assert first.evidence.merged_with == 1
