@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from mrcnn_steps.data import sample
+from mrcnn_steps.data import Sample, sample
 from mrcnn_steps.debug.candidates import GATES, refined_anchors
 from mrcnn_steps.debug.fates import CAUSES, fates
 from mrcnn_steps.detection import detect
@@ -210,3 +210,22 @@ class TestCraftedTraces:
         assert second.evidence.detection == first.evidence.detection == 0
         assert first.cause == "merged"
         assert first.evidence.merged_with == 1
+
+
+def test_a_photo_of_three_hundred_objects(kind, people):
+    """Each has one fate, whether the model knows them or not."""
+    corner = torch.stack(torch.meshgrid(torch.arange(20), torch.arange(15), indexing="ij"), dim=-1)
+    masks = torch.zeros((300, *people.image.shape[1:]), dtype=torch.bool)
+    for mask, (x, y) in zip(masks, corner.reshape(-1, 2).tolist(), strict=True):
+        mask[y * 24 : y * 24 + 30, x * 24 : x * 24 + 30] = True
+    crowded = Sample.from_masks(
+        image=people.image,
+        masks=masks,
+        labels=1 + torch.arange(300) % 4,
+        crowd=torch.zeros(300, dtype=torch.bool),
+        class_names=kind("boxes_only").class_names,
+        name="crowded",
+    )
+    told = fates(trace(kind("boxes_only"), crowded))
+    assert [fate.sample_object for fate in told] == list(range(300))
+    assert len({fate.cause for fate in told}) > 2
