@@ -11,7 +11,7 @@ import torch
 
 from mrcnn_steps.debug.evidence import corners
 from mrcnn_steps.debug.fates import Fate, fates
-from mrcnn_steps.debug.remedies import Remedy, remedies
+from mrcnn_steps.debug.remedies import OF_THE_WEIGHTS, Remedy, remedies
 from mrcnn_steps.debug.words import sentences
 from mrcnn_steps.palette import ANCHOR, DETECTION, OBJECT, PROPOSAL, SUPPRESSOR
 from mrcnn_steps.tracing import Trace
@@ -58,7 +58,8 @@ class Explanation:
             return tuple(said)
         found = [f"Remedy: {remedy}." for remedy in self.remedies]
         if not found:
-            found = ["No setting brings it back, nor another view of it: training is needed."]
+            views = ", nor another view of it" if self.fate.cause in OF_THE_WEIGHTS else ""
+            found = [f"No setting brings it back{views}: training is needed."]
         room = LINES - len(said)
         if len(found) > room:
             more = len(found) - room + 1
