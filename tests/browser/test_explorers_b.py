@@ -169,7 +169,7 @@ def test_debugger(open_notebook, tmp_path):
     )
     page = notebook.page
     page.get_by_label("follow").select_option(
-        label=notebook.python("e._followed_box.options[10][0]")
+        label=notebook.python("e._chooser.boxes['followed'].options[10][0]")
     )
     notebook.wait_python("e.followed", ("object", 9))
     for number, stage in enumerate(

@@ -209,14 +209,14 @@ def test_a_followed_detection_is_found_again_under_other_settings(debugger, tiny
 
 
 def test_the_drop_down_list_offers_objects_and_detections(debugger, tiny_trace):
-    options = dict(debugger._followed_box.options)
+    options = dict(debugger._chooser.boxes["followed"].options)
     count = len(tiny_trace.ground_truth.boxes) + len(tiny_trace.detections)
     assert len(options) == 1 + count
-    debugger._followed_box.value = ("object", 1)
+    debugger._chooser.boxes["followed"].value = ("object", 1)
     assert debugger.followed == ("object", 1)
     debugger.followed = ("object", 2)
-    assert debugger._followed_box.value == ("object", 2)
-    debugger._followed_box.value = ()
+    assert debugger._chooser.boxes["followed"].value == ("object", 2)
+    debugger._chooser.boxes["followed"].value = ()
     assert debugger.followed is None
 
 
@@ -246,8 +246,8 @@ def test_an_uploaded_photo_runs_through_the_same_network(debugger, calls):
     assert busy[-1] == debugger.busy == ""
     assert "<img" not in debugger._status.value
     assert debugger.lineage is None
-    assert debugger._followed_box.options[0][0] == "nothing"
-    assert debugger._followed_box.value == ()
+    assert debugger._chooser.boxes["followed"].options[0][0] == "nothing"
+    assert debugger._chooser.boxes["followed"].value == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"no photo", _png()[:60]])
@@ -261,7 +261,9 @@ def test_a_file_that_is_no_photo_is_a_message(debugger, tiny_trace, content):
 
 def test_an_upload_arrives_from_the_control(debugger, monkeypatch):
     arrived = []
-    monkeypatch.setattr(debugger, "upload", lambda name, content: arrived.append((name, content)))
+    monkeypatch.setattr(
+        debugger._chooser, "_upload", lambda name, content: arrived.append((name, content))
+    )
     file = {
         "name": "a.png",
         "type": "image/png",
@@ -269,7 +271,7 @@ def test_an_upload_arrives_from_the_control(debugger, monkeypatch):
         "content": memoryview(b"abc"),
         "last_modified": 0,
     }
-    debugger._on_upload(traitlets.Bunch(new=(file,)))
+    debugger._chooser._on_upload(traitlets.Bunch(new=(file,)))
     assert arrived == [("a.png", b"abc")]
 
 
@@ -283,7 +285,9 @@ def test_a_model_that_cannot_be_loaded_is_a_message(debugger, tiny_trace):
     assert debugger.message.startswith("/no/such/model.pth: no such checkpoint")
     assert "no such checkpoint" in debugger._status.value
     assert debugger.trace is tiny_trace
-    assert debugger.model == debugger._model_box.value == "", "the trace's own, without a name"
+    assert debugger.model == debugger._chooser.boxes["model"].value == "", (
+        "the trace's own, without a name"
+    )
 
 
 def test_without_a_network_coco_is_a_message(debugger, monkeypatch):
@@ -312,17 +316,17 @@ def test_the_field_names_the_model_at_work(debugger, tmp_path):
     own = str(tmp_path / "own.safetensors")
     torch.manual_seed(1)
     save_weights(tiny(debugger.trace.class_names, 256), tmp_path / "own.safetensors", "tiny", 256)
-    debugger._model_box.value = own
+    debugger._chooser.boxes["model"].value = own
     loaded = debugger.trace
     assert debugger.model == own
     for _ in range(2):  # the same wrong name again is tried again
-        debugger._model_box.value = "/no/such/model.pth"
+        debugger._chooser.boxes["model"].value = "/no/such/model.pth"
         assert debugger.message.startswith("/no/such/model.pth: no such checkpoint")
-        assert debugger.model == debugger._model_box.value == own
+        assert debugger.model == debugger._chooser.boxes["model"].value == own
         assert debugger.trace is loaded
         debugger.message = ""
-    debugger._model_box.value = ""
-    assert debugger.model == debugger._model_box.value == own
+    debugger._chooser.boxes["model"].value = ""
+    assert debugger.model == debugger._chooser.boxes["model"].value == own
 
 
 def test_an_own_model_and_tensor_need_no_sample(tiny_trace):
@@ -370,11 +374,11 @@ def test_after_a_mishap_the_label_is_that_of_the_photo_on_screen(debugger, tiny_
     monkeypatch.setattr(module, "trace", fails)
     debugger.photo = "cat"
     assert debugger.message == "no memory left"
-    assert debugger.photo == debugger._photo_box.value == "voc_people"
+    assert debugger.photo == debugger._chooser.boxes["photo"].value == "voc_people"
     assert debugger.trace is tiny_trace
     debugger.next()
     assert debugger.message == ""
-    assert debugger.photo == debugger._photo_box.value == "voc_people"
+    assert debugger.photo == debugger._chooser.boxes["photo"].value == "voc_people"
 
 
 @pytest.mark.parametrize(
@@ -400,9 +404,13 @@ def test_a_trace_brings_its_own_model(tiny_trace, lively_model):
 
 
 def test_every_control_explains_itself(debugger):
-    for box in (debugger._photo_box, debugger._upload_box, debugger._model_box):
+    for box in (
+        debugger._chooser.boxes["photo"],
+        debugger._chooser.upload_box,
+        debugger._chooser.boxes["model"],
+    ):
         assert len(box.tooltip) > 20
-    assert "10 MB" in debugger._upload_box.tooltip
+    assert "10 MB" in debugger._chooser.upload_box.tooltip
 
 
 def test_a_saved_notebook_keeps_a_picture_of_the_stage(debugger):

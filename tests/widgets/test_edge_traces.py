@@ -195,7 +195,7 @@ def test_300_detections_are_all_there(crowded):
     assert len(explorer.canvas["detections"]) == len(explorer.canvas["soft masks"]) == 300
     explorer.close()
     debugger = PipelineDebugger(crowded, stage="detection")
-    assert len(debugger._followed_box.options) == 601
+    assert len(debugger._chooser.boxes["followed"].options) == 601
     debugger.close()
 
 

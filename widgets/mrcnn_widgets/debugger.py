@@ -9,32 +9,36 @@ debugger.trace                                      # as all settings together m
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as ipw
 import traitlets as t
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
-from mrcnn_steps.data import Sample, open_photo
+from mrcnn_steps.data import Sample
 from mrcnn_steps.debug.lineage import Lineage, describe
+from mrcnn_steps.debug.remedies import Remedy, remedies
+from mrcnn_steps.debug.rerun import SETTINGS, Value
 from mrcnn_steps.model import load_model
-from mrcnn_steps.stages import STAGES
 from mrcnn_steps.tracing import Trace, trace
 from mrcnn_widgets import following
 from mrcnn_widgets.anchors import AnchorExplorer
+from mrcnn_widgets.chooser import NOTHING, Chooser
 from mrcnn_widgets.classification import ClassificationExplorer
 from mrcnn_widgets.detection import DetectionExplorer
 from mrcnn_widgets.explorer import Explorer
 from mrcnn_widgets.masks import MaskExplorer
 from mrcnn_widgets.mini_masks import MiniMaskExplorer
 from mrcnn_widgets.panel import Panel
-from mrcnn_widgets.photos import Photos, photo_of, read_photo
+from mrcnn_widgets.photos import Photos, first_trace, photo_of, read_photo
 from mrcnn_widgets.proposals import ProposalExplorer
 from mrcnn_widgets.rpn_targets import RPNTargetExplorer
 from mrcnn_widgets.status import Status
+from mrcnn_widgets.stepper import KEYS, Stepper
+from mrcnn_widgets.verdicts import Rest, Verdicts
 from mrcnn_widgets.viewer.canvas import Canvas
+from mrcnn_widgets.views import verdicts as view
 
 EXPLORERS: dict[str, Callable[..., Explorer]] = {
     explorer.stage: explorer
@@ -48,15 +52,12 @@ EXPLORERS: dict[str, Callable[..., Explorer]] = {
         MaskExplorer,
     )
 }
-KEYS = tuple(stage.key for stage in STAGES)
 # Settings that name a row or a place of one photo: they mean nothing on the next.
 OF_THE_PHOTO = ("object", "label", "index", "point")
 
 # What a photo or a model that somebody else made can raise.
 MISHAPS = (OSError, ValueError, TypeError, RuntimeError)
 PICK_SOMETHING = "Pick an object or a detection, here or on the photo, to follow it to the end."
-# A drop-down list shows the value None as a blank.
-NOTHING = ()
 
 
 class PipelineDebugger(Panel):
@@ -74,6 +75,7 @@ class PipelineDebugger(Panel):
         photo: the name of a bundled or uploaded photo.
         model: what `load_model` takes; empty for a model that was passed as itself.
         followed: ("object", row) or ("detection", row) that is highlighted in every stage, or None.
+        judged: whether the verdicts on all objects and detections are shown.
         message: what went wrong, or empty.
         busy: what is being computed, or empty.
     """
@@ -88,6 +90,7 @@ class PipelineDebugger(Panel):
         allow_none=True,
         help="An object or a detection to highlight in every stage.",
     )
+    judged = t.Bool(False, help="What became of each object and each detection, and why.")
     message = t.Unicode(help="What went wrong.")
     busy = t.Unicode(help="What is being computed.")
 
@@ -103,7 +106,7 @@ class PipelineDebugger(Panel):
         self._seen: following.Seen | None = None
         self._quiet = False
         self._words = ""
-        self._trace, self._loaded = _first(source, model)
+        self._trace, self._loaded = first_trace(source, model)
         self._photos = Photos()
         self._shown_photo = self._photos.add(photo_of(self._trace))
         super().__init__(**{"photo": self._shown_photo, "model": self._loaded, **settings})
@@ -113,6 +116,7 @@ class PipelineDebugger(Panel):
         self.observe(self._on_photo, "photo")
         self.observe(self._on_model, "model")
         self.observe(self._on_followed, "followed")
+        self.observe(self._refresh, "judged")
         self.observe(self._show_status, ["busy", "message"])
 
     # -- What is shown -----------------------------------------------------------------------
@@ -139,8 +143,14 @@ class PipelineDebugger(Panel):
 
     @property
     def lineage(self) -> Lineage | None:
-        """What belongs to what is followed, through all stages."""
-        return None if self.followed is None else following.lineage_of(self.trace, self.followed)
+        """What belongs to what is followed; of a lost object, what decided its fate."""
+        if self.followed is None:
+            return None
+        verdict = self._verdict
+        lost = None
+        if verdict is not None and verdict.fate is not None:
+            lost = view.lineage_of_fate(self.trace, verdict.fate)
+        return lost or following.lineage_of(self.trace, self.followed)
 
     def to_png(self) -> bytes:
         """The picture of the stage that is shown."""
@@ -148,11 +158,11 @@ class PipelineDebugger(Panel):
 
     def next(self) -> None:
         """Show the next stage, if there is one."""
-        self.stage = KEYS[min(KEYS.index(self.stage) + 1, len(KEYS) - 1)]
+        self._stepper.step(1)
 
     def previous(self) -> None:
         """Show the stage before, if there is one."""
-        self.stage = KEYS[max(KEYS.index(self.stage) - 1, 0)]
+        self._stepper.step(-1)
 
     # -- Computing ---------------------------------------------------------------------------
 
@@ -186,15 +196,24 @@ class PipelineDebugger(Panel):
             explorer = EXPLORERS[self.stage](flowing, **self._kept.pop(self.stage, {}))
             self._explorers[self.stage] = explorer
             explorer.canvas.observe(self._on_pick, "selected")
+            if explorer.own:  # no names at all would mean all traits
+                explorer.observe(self._on_setting, list(explorer.own))
             self._body.children = tuple(self._explorers.values())
         elif explorer.trace is not flowing:
             explorer.show(flowing)
         for stage, other in self._explorers.items():
             other.layout.display = None if stage == self.stage else "none"
-        self._previous.disabled = self.stage == KEYS[0]
-        self._next.disabled = self.stage == KEYS[-1]
+        self._refresh()
+
+    def _refresh(self, change: Any = None) -> None:
+        """Brings all that is said of the trace up to date."""
+        if self.comm is None:  # closed meanwhile
+            return
         self._find_again()
         self._offer()
+        if self.judged:
+            self._judge()
+        self._verdicts.layout.display = None if self.judged else "none"
         self._highlight()
 
     def _attempt(self, what: str, act: Callable[[], None]) -> bool:
@@ -226,7 +245,7 @@ class PipelineDebugger(Panel):
     def _on_photo(self, change: Any) -> None:
         if change.new != self._shown_photo:
             self._look_at(change.new)
-        self._quietly(self._photo_box, options=self._photos.names, value=self.photo)
+        self._chooser.put("photo", self.photo, self._photos.names)
 
     def _look_at(self, photo: str) -> None:
         """Shows a photo; after a mishap the name is that of the one that is still shown."""
@@ -246,7 +265,7 @@ class PipelineDebugger(Panel):
                 lambda: self._load(change.new),
             )
         self.model = self._loaded
-        self._quietly(self._model_box, value=self._loaded)
+        self._chooser.put("model", self._loaded)
 
     def _load(self, name: str) -> None:
         self._adopt(trace(load_model(name), self._photos[self.photo]), keep=False)
@@ -288,7 +307,7 @@ class PipelineDebugger(Panel):
 
     def _on_followed(self, change: Any) -> None:
         self._remember()
-        self._quietly(self._followed_box, value=self.followed or NOTHING)
+        self._chooser.put("followed", self.followed)
         self._highlight()
 
     def _on_pick(self, change: Any) -> None:
@@ -309,129 +328,86 @@ class PipelineDebugger(Panel):
 
     def _highlight(self) -> None:
         """Marks in the stage that is shown what belongs to what is followed."""
-        now, lineage = self.trace, self.lineage
+        now, lineage, verdict = self.trace, self.lineage, self._verdict
+        fate = None if verdict is None else verdict.fate
         self._quiet = True
         self.explorer.focus(lineage)
+        if fate is not None:
+            self.explorer.pin(*self.explorer.pinned, *view.layers(self.stage, fate))
+        if self.judged:
+            self._verdicts.picked = self.followed
         self._quiet = False
+        self._stepper.mark(None if fate is None or fate.found else fate.stage)
         self._words = PICK_SOMETHING if lineage is None else describe(now, lineage)
+        if verdict is not None and lineage is not None and lineage.detection is None:
+            self._words = f"{verdict.name}: {verdict.words}"
         self._show_status()
+
+    # -- Verdicts ----------------------------------------------------------------------------
+
+    @property
+    def _verdict(self) -> view.Verdict | None:
+        """The verdict on what is followed, where it is of the trace as it is."""
+        fresh = self.judged and self._verdicts.trace is self.trace
+        return self._verdicts.of(self.followed) if fresh else None
+
+    def _judge(self) -> None:
+        if self._verdicts.trace is not self.trace:
+            self.busy = "Judging every object and every detection …"
+            self._verdicts.show(self.trace)
+            self.busy = ""
+
+    def _on_setting(self, change: Any) -> None:
+        """A changed setting brings the verdicts up to date, once it is at rest."""
+        if self.judged:
+            self._at_rest()
+
+    def _on_verdict(self, change: Any) -> None:
+        if not self._quiet:
+            self.followed = change.new
+
+    def _remedies(self, row: int) -> Sequence[Remedy]:
+        self.busy = f"Trying what would bring object {row} back …"
+        found = remedies(self.trace, row, progress=False)
+        self.busy = ""
+        return found
+
+    def _use(self, settings: Mapping[str, Value]) -> None:
+        """Sets the explorers to a remedy, and shows the stage of its last setting."""
+        self.message = ""
+        for name, value in settings.items():
+            place = SETTINGS[name]
+            self.stage = place.stage
+            try:
+                self.explorer.set_trait(place.keyword, value)
+            except t.TraitError as error:
+                self.message = str(error)
 
     # -- Controls ----------------------------------------------------------------------------
 
     def _build(self) -> None:
-        wide = ipw.Layout(width="195px")
-        self._photo_box = ipw.Dropdown(
-            options=self._photos.names,
-            value=self.photo,
-            description="photo",
-            tooltip=self.traits()["photo"].help,
-            layout=wide,
-        )
-        self._upload_box = ipw.FileUpload(
-            accept="image/*",
-            description="Upload",
-            tooltip="A photo of your own, of up to 10 MB: Jupyter's limit for a message. "
-            'For a larger one run PipelineDebugger("path of the file").',
-            layout=ipw.Layout(width="116px"),
-        )
-        self._model_box = ipw.Combobox(
-            options=["tiny", "coco"],
-            value=self.model,
-            description="model",
-            placeholder="the trace's own",
-            continuous_update=False,
-            tooltip=self.traits()["model"].help,
-            layout=wide,
-        )
-        self._followed_box = ipw.Dropdown(
-            description="follow",
-            tooltip=self.traits()["followed"].help,
-            layout=ipw.Layout(width="275px"),
-        )
-        self._upload_box.observe(self._on_upload, "value")
-        for trait, box in (
-            ("photo", self._photo_box),
-            ("model", self._model_box),
-            ("followed", self._followed_box),
-        ):
-            box.style.description_width = "48px"
-            box.observe(partial(self._on_chosen, trait), "value")
-        self._status = Status()
-        self._body = ipw.VBox([])
-        row = ipw.Layout(flex_flow="row wrap", align_items="center", grid_gap="0 8px")
-        chosen = [self._photo_box, self._upload_box, self._model_box, self._followed_box]
-        self.children = [
-            ipw.HBox(chosen, layout=row),
-            ipw.HBox(self._steppers(), layout=row),
-            self._status,
-            self._body,
-        ]
+        helps = {name: trait.help for name, trait in self.traits().items()}
+        self._chooser = Chooser(helps, self.set_trait, self.upload)
+        self._chooser.put("photo", self.photo, self._photos.names)
+        self._chooser.put("model", self.model)
+        self._stepper, self._status, self._body = Stepper(), Status(), ipw.VBox([])
+        t.link((self, "stage"), (self._stepper, "stage"))
+        self._verdicts = Verdicts(self._remedies, self._use)
+        self._verdicts.observe(self._on_verdict, "picked")
+        self._at_rest = Rest(self._refresh)
+        self.children = [self._chooser, self._stepper, self._status, self._verdicts, self._body]
         self._show_status()
-
-    def _steppers(self) -> list[ipw.Widget]:
-        """Previous, a button for each stage, and next."""
-        stages = ipw.ToggleButtons(
-            options=[(stage.title, stage.key) for stage in STAGES],
-            value=self.stage,
-            tooltips=[stage.sentence for stage in STAGES],
-            style={"button_width": "auto"},
-        )
-        t.link((self, "stage"), (stages, "value"))
-        self._previous, self._next = (
-            ipw.Button(icon=icon, tooltip=text, layout=ipw.Layout(width="36px", flex="0 0 auto"))
-            for icon, text in (("chevron-left", "Previous stage"), ("chevron-right", "Next stage"))
-        )
-        self._previous.on_click(lambda _: self.previous())
-        self._next.on_click(lambda _: self.next())
-        return [self._previous, stages, self._next]
 
     def _offer(self) -> None:
         """The objects and detections that can be followed."""
         options = [("nothing", NOTHING), *following.choices(self.trace)]
-        self._quietly(self._followed_box, options=options, value=self.followed or NOTHING)
-
-    def _quietly(self, box: ipw.Widget, **values: Any) -> None:
-        """Changes a control without hearing of it."""
-        self._quiet, before = True, self._quiet
-        for name, value in values.items():
-            setattr(box, name, value)
-        self._quiet = before
-
-    def _on_chosen(self, trait: str, change: Any) -> None:
-        if not self._quiet:
-            setattr(self, trait, None if change.new == NOTHING else change.new)
-
-    def _on_upload(self, change: Any) -> None:
-        for file in change.new:
-            self.upload(file["name"], bytes(file["content"]))
+        self._chooser.put("followed", self.followed, options)
+        self._chooser.put("judged", self.judged)
 
     def _show_status(self, change: Any = None) -> None:
         """What is being computed, or what went wrong, or else the lineage."""
         failed = bool(self.message) and not self.busy
         self._status.show(self.busy or self.message or self._words, bool(self.busy), failed)
-
-
-def _first(source: Trace | Sample | str, model: FasterRCNN | str | None) -> tuple[Trace, str]:
-    """The first trace, and the name of its model if it has one.
-
-    Raises:
-        TypeError: the source is none, or there is a model besides that of a trace.
-        ValueError: there is no such photo.
-    """
-    if isinstance(source, Trace):
-        if model is not None:
-            raise TypeError("model: a trace brings its own; pass the photo to run another one")
-        return source, ""
-    if not isinstance(source, Sample | str):
-        raise TypeError(
-            "source: expected a Trace, a Sample, the name of a bundled photo or the path of an "
-            f"image file, found {type(source).__name__}"
-        )
-    photo = open_photo(source) if isinstance(source, str) else source
-    if isinstance(model, str | None):
-        name = model or "tiny"
-        return trace(load_model(name), photo), name
-    return trace(model, photo), ""
 
 
 def _lasting(explorer: Explorer) -> dict[str, Any]:

@@ -249,6 +249,11 @@ class Explorer(Panel):
         self._drawn |= {layer.name: layer for layer in layers}
         self.canvas.update(layers=[*self._drawn.values(), *self._pinned], **changes)
 
+    @property
+    def pinned(self) -> tuple[Any, ...]:
+        """The layers that are kept on top."""
+        return self._pinned
+
     def pin(self, *layers: Any) -> None:
         """Keeps these layers on top of whatever the explorer draws; without any, lets go."""
         self._pinned = layers

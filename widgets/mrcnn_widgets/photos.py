@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torchvision.models.detection.faster_rcnn import FasterRCNN
 
-from mrcnn_steps.data import Sample, sample, samples
-from mrcnn_steps.tracing import Trace
+from mrcnn_steps.data import Sample, open_photo, sample, samples
+from mrcnn_steps.model import load_model
+from mrcnn_steps.tracing import Trace, trace
 
 
 class Photos:
@@ -88,3 +90,33 @@ def read_photo(name: str, content: bytes, class_names: tuple[str, ...]) -> Sampl
             return replace(Sample.from_image(file, class_names), name=name)
         except ValueError as error:
             raise ValueError(str(error).replace(str(file), name)) from error
+
+
+def first_trace(source: Trace | Sample | str, model: FasterRCNN | str | None) -> tuple[Trace, str]:
+    """Make the trace that a debugger starts with.
+
+    Args:
+        source: a trace, a sample, the name of a bundled photo, or the path of an image file.
+        model: what `load_model` takes, or a model itself; None where a trace brings its own.
+
+    Returns:
+        The trace, and the name of its model, or nothing for one that was passed as itself.
+
+    Raises:
+        TypeError: the source is none, or there is a model besides that of a trace.
+        ValueError: there is no such photo.
+    """
+    if isinstance(source, Trace):
+        if model is not None:
+            raise TypeError("model: a trace brings its own; pass the photo to run another one")
+        return source, ""
+    if not isinstance(source, Sample | str):
+        raise TypeError(
+            "source: expected a Trace, a Sample, the name of a bundled photo or the path of an "
+            f"image file, found {type(source).__name__}"
+        )
+    photo = open_photo(source) if isinstance(source, str) else source
+    if isinstance(model, str | None):
+        name = model or "tiny"
+        return trace(load_model(name), photo), name
+    return trace(model, photo), ""

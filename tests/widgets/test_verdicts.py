@@ -1,0 +1,190 @@
+"""The list of verdicts: what became of each object and detection, its way, and what would help."""
+
+from dataclasses import replace
+
+import pytest
+
+from mrcnn_steps.data import sample
+from mrcnn_steps.debug.errors import false_positives
+from mrcnn_steps.debug.fates import fates
+from mrcnn_steps.debug.lineage import lineage_of_object
+from mrcnn_steps.debug.price import Price
+from mrcnn_steps.debug.remedies import Change, Remedy
+from mrcnn_steps.debug.rerun import rerun
+from mrcnn_steps.model import load_model
+from mrcnn_steps.tracing import trace
+from mrcnn_widgets import verdicts as module
+from mrcnn_widgets.debugger import KEYS, PipelineDebugger
+from mrcnn_widgets.views import verdicts as view
+
+
+@pytest.fixture(scope="module")
+def traced():
+    return trace(load_model("tiny"), sample("voc_people"))
+
+
+@pytest.fixture(scope="module")
+def judged(traced):
+    return view.verdicts(traced)
+
+
+@pytest.fixture
+def debugger(traced):
+    made = PipelineDebugger(traced)
+    yield made
+    made.close()
+
+
+def _lost(judged, cause):
+    return next(v for v in judged if v.fate is not None and v.fate.cause == cause)
+
+
+# -- The list, without a widget ------------------------------------------------------------------
+
+
+def test_every_object_and_every_detection_has_one_verdict_wrong_ones_first(traced, judged):
+    objects = [v for v in judged if v.subject[0] == "object"]
+    detections = [v for v in judged if v.subject[0] == "detection"]
+    assert judged == [*objects, *detections]
+    assert sorted(v.subject[1] for v in objects) == list(range(len(traced.ground_truth.boxes)))
+    assert sorted(v.subject[1] for v in detections) == list(range(len(traced.detections)))
+    for part in (objects, detections):
+        found = [v.found for v in part]
+        assert found == sorted(found)
+        assert True in found
+        assert False in found
+
+
+def test_they_are_the_fates_and_the_false_positives(traced, judged):
+    by_subject = {v.subject: v for v in judged}
+    for fate in fates(traced):
+        assert by_subject["object", fate.object].fate == fate
+    wrong = {error.detection: error for error in false_positives(traced)}
+    for row in range(len(traced.detections)):
+        verdict = by_subject["detection", row]
+        assert verdict.error == wrong.get(row)
+        if row in wrong:
+            assert verdict.reason == wrong[row].kind
+    assert sum(count for _, count in view.reasons(judged)) == len(judged)
+
+
+def test_the_gate_is_marked_with_the_box_that_ended_there_and_what_was_kept_instead(judged):
+    verdict = _lost(judged, "nms")
+    seen = verdict.fate.evidence
+    lost, kept = view.layers("detection", verdict.fate)
+    assert lost.boxes[0].tolist() == pytest.approx(list(seen.moved))
+    assert kept.boxes[0].tolist() == pytest.approx(list(seen.suppressor.box))
+    for stage in KEYS:
+        if stage != "detection":
+            assert view.layers(stage, verdict.fate) == []
+    found = next(v for v in judged if v.fate is not None and v.found)
+    assert all(view.layers(stage, found.fate) == [] for stage in KEYS)
+
+
+def test_a_photo_without_annotations_has_no_verdicts(traced):
+    bare = trace(traced.model, sample("coffee").image)
+    assert view.verdicts(bare) == []
+
+
+# -- In the debugger -----------------------------------------------------------------------------
+
+
+def test_nothing_is_judged_before_the_list_is_opened(debugger, monkeypatch):
+    ran = []
+    monkeypatch.setattr(view, "verdicts", lambda *_: ran.append(1) or [])
+    for stage in KEYS:
+        debugger.stage = stage
+    debugger.followed = ("object", 3)
+    assert ran == []
+    assert debugger._verdicts.layout.display == "none"
+    debugger._chooser.boxes["judged"].value = True
+    assert ran == [1]
+    assert debugger._verdicts.layout.display is None
+
+
+def test_picking_a_lost_object_shows_its_way_and_marks_the_gate(debugger, traced, judged):
+    debugger.judged = True
+    verdict = _lost(judged, "nms")
+    debugger._verdicts._list.value = verdict.subject
+    assert debugger.followed == verdict.subject
+    seen = verdict.fate.evidence
+    assert (debugger.lineage.anchor, debugger.lineage.proposal) == (seen.anchor, seen.proposal)
+    assert verdict.words in debugger._status.value
+    assert verdict.fate.name in debugger._verdicts._text.value
+    icons = dict(zip(KEYS, debugger._stepper._stages.icons, strict=True))
+    assert [stage for stage, icon in icons.items() if icon] == ["detection"]
+    for stage in KEYS:
+        debugger.stage = stage
+        names = [layer.name for layer in debugger.canvas.layers]
+        assert "followed" in names
+        assert ("lost here" in names) == ("kept instead" in names) == (stage == "detection")
+    debugger.followed = ("detection", 0)
+    assert debugger._verdicts._list.value == ("detection", 0)
+    assert not any(debugger._stepper._stages.icons)
+
+
+def test_what_was_found_has_the_lineage_that_it_had(debugger, traced, judged):
+    debugger.judged = True
+    found = next(v for v in judged if v.fate is not None and v.found)
+    debugger.followed = found.subject
+    assert debugger.lineage == lineage_of_object(traced, found.subject[1])
+
+
+def test_the_filter_lists_one_cause(debugger, judged):
+    debugger.judged = True
+    panel = debugger._verdicts
+    for reason, count in view.reasons(judged):
+        panel._filter.value = reason
+        assert len(panel._list.options) == count
+        assert {panel.of(subject).reason for _, subject in panel._list.options} == {reason}
+    panel._filter.value = module.EVERYTHING
+    assert len(panel._list.options) == len(judged)
+
+
+def test_a_changed_setting_brings_the_verdicts_up_to_date(debugger, traced):
+    debugger.judged, debugger.stage = True, "detection"
+    debugger.followed = ("object", 17)
+    debugger.explorer.score_threshold = 0.9
+    changed = rerun(traced, {"roi_heads.score_thresh": 0.9})
+    assert [v.words for v in debugger._verdicts.judged] == [v.words for v in view.verdicts(changed)]
+    assert debugger._verdicts.picked == debugger.followed == ("object", 17)
+    debugger.explorer.reset()
+    assert debugger._verdicts.trace is traced
+
+
+def test_a_remedy_is_a_button_with_its_price_that_sets_the_explorer(debugger, judged, monkeypatch):
+    remedy = Remedy((Change("roi_heads.nms_thresh", 0.4, 0.75),), Price(1, 1, 0, 2, 0, 3))
+    monkeypatch.setattr("mrcnn_widgets.debugger.remedies", lambda *_, **__: (remedy,))
+    debugger.judged = True
+    panel = debugger._verdicts
+    verdict = _lost(judged, "nms")
+    debugger.followed = verdict.subject
+    panel._ask.click()
+    [button] = panel._offers.children
+    assert button.description == str(remedy)
+    assert "false positives" in button.description
+    button.click()
+    assert debugger.stage == "detection"
+    assert debugger.explorer.nms_threshold == 0.75
+    assert panel.of(verdict.subject).fate.cause in ("found", "mask")
+    assert debugger.followed == verdict.subject
+
+
+def test_what_training_alone_can_mend_is_said(debugger, judged, monkeypatch):
+    debugger.judged = True
+    debugger.followed = _lost(judged, "class").subject
+    monkeypatch.setattr("mrcnn_widgets.debugger.remedies", lambda *_, **__: ())
+    debugger._verdicts._ask.click()
+    [said] = debugger._verdicts._offers.children
+    assert "training" in said.value
+
+
+def test_a_hostile_name_is_text(traced):
+    names = ("background", "<img src=x>", *traced.class_names[2:])
+    debugger = PipelineDebugger(replace(traced, class_names=names), judged=True)
+    debugger.followed = next(
+        v.subject for v in debugger._verdicts.judged if "<img" in v.name and not v.found
+    )
+    assert "<img" not in debugger._verdicts._text.value
+    assert "&lt;img" in debugger._verdicts._text.value
+    debugger.close()
