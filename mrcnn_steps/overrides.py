@@ -184,7 +184,7 @@ def _check_numbers(model: FasterRCNN) -> None:
         if mapper is not None:
             path = f"roi_heads.{head}_roi_pool.map_levels"
             granted += [
-                (path, type(mapper).__name__, LevelMapper.__name__),
+                (path, type(mapper), LevelMapper),
                 (f"{path}.eps", getattr(mapper, "eps", None), LEVEL_EPSILON),
             ]
     for path, found, expected in granted:

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from PIL import Image
 from torch import Tensor
 
+from mrcnn_steps.draw.fonts import FAMILIES
 from mrcnn_steps.draw.style import DASHES, MARGIN, MASK_COLORS, WIDTH, Picture, page, text_size
 from mrcnn_steps.masks import Patch
 from mrcnn_steps.mini_masks import boxes_from_masks
@@ -255,6 +256,7 @@ def labels(
                 text,
                 transform=ax.transAxes,
                 size=LABEL_POINTS,
+                family=FAMILIES,
                 color=ink_on(color),
                 va="bottom",
                 parse_math=False,
@@ -367,7 +369,7 @@ def tile_page(title: str, subtitle: str, pictures: Sequence[Tile]) -> Picture:
     height = rows * TILE_ROW
     figure, [ax] = page(title, subtitle, height / (WIDTH - 2 * MARGIN))
     ax.set_axis_off()
-    text: dict[str, Any] = {"va": "center", "parse_math": False}
+    text: dict[str, Any] = {"va": "center", "family": FAMILIES, "parse_math": False}
     for number, tile in enumerate(pictures):
         row, column = divmod(number, TILE_COLUMNS)
         x, y = column * TILE_STEP, row * TILE_ROW + 34

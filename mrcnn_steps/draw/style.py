@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 
-from mrcnn_steps.class_names import short as short
+from mrcnn_steps.draw.fonts import FAMILIES
+from mrcnn_steps.draw.fonts import short as short
 from mrcnn_steps.palette import BLUE, DASHED, DOTTED, GREY, INK, PAPER, SKY, SOFT, SOLID
 
 # Lengths of stroke and gap in line widths.
@@ -85,7 +86,7 @@ def text_size(figure: Figure, text: str, points: float) -> tuple[float, float]:
         Width and height in pixels of the figure, as matplotlib lays a line out.
     """
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    font = FontProperties(size=points)
+    font = FontProperties(family=FAMILIES, size=points)
     width, height, _ = renderer.get_text_width_height_descent(text, font, ismath=False)
     _, usual, _ = renderer.get_text_width_height_descent("lp", font, ismath=False)
     return width, max(height, usual)
@@ -160,6 +161,7 @@ def _write_header(
             1 - y / total,
             text,
             size=size,
+            family=FAMILIES,
             color=color,
             weight=weight,
             va="center",
@@ -227,6 +229,7 @@ def caption(ax: Axes, text: str, small: str = "") -> None:
         "xycoords": "axes fraction",
         "textcoords": "offset pixels",
         "va": "bottom",
+        "family": FAMILIES,
         "parse_math": False,
     }
     room = 3 + (14 if small else 0)

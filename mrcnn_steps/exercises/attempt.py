@@ -3,7 +3,8 @@
 The function runs in a thread of its own. When its time is up, `OutOfTime` is raised inside it,
 which ends any loop in Python, on every system, in scripts and in Jupyter. One long call into C,
 such as `time.sleep(60)` or a huge matrix product, does not hear that before it returns: it is
-left behind, and the answer does not wait for it.
+left behind, and the answer does not wait for it. Only a call that lets no other thread run, such
+as a regular expression that does not come to an end, is waited for.
 """
 
 import contextlib
@@ -155,11 +156,19 @@ _MEANINGS: dict[type[BaseException], str] = {
 
 def _in_words(error: BaseException, function: Callable[..., Any]) -> str:
     """Say what was raised, in which of the learner's own lines, and what that means."""
-    text = "" if error.args in {(), (None,)} else str(error).strip().split("\n")[0]
+    silent = all(part is None for part in error.args)
+    text = "" if silent else _text(error).strip().split("\n")[0]
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     meaning = next((m for kind, m in _MEANINGS.items() if isinstance(error, kind)), "")
     sentence = f"{_own_line(error, function)} raised {said}"
     return "\n".join(part for part in (sentence, meaning) if part)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:  # an exception of the learner's own, with a `__str__` of its own
+        return f"its __str__ raised {type(failure).__name__}"
 
 
 def _own_line(error: BaseException, function: Callable[..., Any]) -> str:

@@ -19,6 +19,7 @@ from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
 from mrcnn_steps import draw, trace
 from mrcnn_steps.data import COCO_CLASSES, Sample, sample
+from mrcnn_steps.draw import fonts, style
 from mrcnn_steps.draw.style import short
 from mrcnn_steps.model.network import tiny
 from mrcnn_steps.palette import LEAVES
@@ -218,6 +219,30 @@ class TestText:
         figure = draw.figure_sample(Sample(**vars(photo) | {"name": r"$\frac{$"}))
         assert figure.texts[0].get_text() == r"$\frac{$: 1 object"
         assert figure._repr_png_()
+
+    def test_a_name_in_another_script_is_legible_or_told_of(self):
+        """One warning in words; matplotlib has one for each letter, and a warning is an error."""
+        photo = blobs(1, 50, 60)
+        figure = draw.figure_sample(Sample(**vars(photo) | {"name": "Мяч, ελιά"}))
+        assert figure.texts[0].get_text() == "Мяч, ελιά: 1 object"
+        assert figure._repr_png_()
+        # Of the private use area, which no font has.
+        with pytest.warns(UserWarning, match="a\ue123: no font here has \ue123; install one"):
+            figure = draw.figure_sample(Sample(**vars(photo) | {"name": "a\ue123"}))
+        assert figure.texts[0].get_text() == "a□: 1 object"
+        assert figure._repr_png_()
+
+    def test_letters_come_from_whatever_font_has_them(self, monkeypatch):
+        """STIX, which matplotlib brings along, has letters that its usual font has not."""
+        families = ("DejaVu Sans", "STIXGeneral")
+        monkeypatch.setattr(fonts, "FAMILIES", families)
+        monkeypatch.setattr(style, "FAMILIES", families)
+        fonts._letters.cache_clear()
+        photo = blobs(1, 50, 60)
+        figure = draw.figure_sample(Sample(**vars(photo) | {"name": "\u2a3f"}))
+        assert figure.texts[0].get_text() == "\u2a3f: 1 object"
+        assert figure._repr_png_()
+        fonts._letters.cache_clear()
 
 
 class TestPrimitives:

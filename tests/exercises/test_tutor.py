@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import re
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from torchvision.ops import box_iou
 
 from mrcnn_steps.exercises import Answer, check, exercises, hint, solution
 from mrcnn_steps.exercises.answer import show
+from mrcnn_steps.exercises.attempt import attempt
 from mrcnn_steps.exercises.shrinking import shrink
 
 # The limit is one second; a busy machine may be late.
@@ -217,6 +219,29 @@ def test_what_is_right_but_too_slow_for_the_photo_is_told_so():
 
     assert not answer.right
     assert "right on small inputs" in answer.message
+
+
+class WordlessError(Exception):
+    def __str__(self):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (WordlessError("x"), "WordlessError: its __str__ raised TypeError"),
+        (ValueError([1, 2]), r"ValueError: \[1, 2\]"),
+        (ValueError(torch.zeros(2).numpy()), r"ValueError: \[0. 0.\]"),
+        (ValueError(), "ValueError$"),
+    ],
+)
+def test_whatever_is_raised_is_told(error, said):
+    def function():
+        raise error
+
+    ended = attempt(function, {}, 5.0)
+    assert ended.ending == "raised"
+    assert re.search(said, ended.error)
 
 
 def test_leaving_the_program_is_answered():

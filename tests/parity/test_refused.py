@@ -9,6 +9,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops.poolers import LevelMapper
 
 from mrcnn_steps import trace
 
@@ -85,6 +86,16 @@ def test_a_step_of_ones_own_is_named(small, landscape, part, base, step, where):
 def test_a_pooling_of_ones_own_is_named(small, landscape):
     small.roi_heads.mask_roi_pool = nn.Identity()
     with pytest.raises(ValueError, match=r"model\.roi_heads\.mask_roi_pool: expected torchvision"):
+        trace(small, landscape)
+
+
+def test_a_choice_of_levels_of_ones_own_is_named(small, landscape):
+    """Whatever it is called: torchvision makes its own on the first photo."""
+    with torch.no_grad():
+        small([landscape.image / 255])
+    pool = small.roi_heads.box_roi_pool
+    pool.map_levels.__class__ = type("LevelMapper", (LevelMapper,), {"__call__": own_step})
+    with pytest.raises(ValueError, match=r"model\.roi_heads\.box_roi_pool\.map_levels: expected"):
         trace(small, landscape)
 
 
