@@ -1,6 +1,7 @@
 """One object of a COCO file: every field that is used is checked, and nothing else is kept."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from mrcnn_steps.data import segmentation as coco
@@ -54,7 +55,10 @@ class Annotation(NamedTuple):
 
 
 def read_annotation(
-    record: Mapping[str, Any], sizes: Mapping[int, tuple[int, int]], categories: Mapping[int, Any]
+    record: Mapping[str, Any],
+    sizes: Mapping[int, tuple[int, int]],
+    categories: Mapping[int, Any],
+    agrees: bool = False,
 ) -> Annotation:
     """Check a record of a COCO file.
 
@@ -62,6 +66,7 @@ def read_annotation(
         record: an object of the list `annotations`.
         sizes: `(height, width)` of each image, by its id.
         categories: the known categories, by their ids.
+        agrees: whether box, area and segmentation are already known to agree.
 
     Returns:
         What it says.
@@ -78,43 +83,43 @@ def read_annotation(
     crowd = record.get("iscrowd", 0)
     if type(crowd) not in (int, bool) or crowd not in (0, 1):
         raise FieldError("iscrowd", crowd, "0 or 1")
-    height, width = sizes[image_id]
-    segmentation, outline = record.get("segmentation", ABSENT), None
-    if coco.is_none(segmentation):
-        segmentation = None
-    else:
-        outline = coco.check(segmentation, height, width)
+    number = whole_number(record, "id", "a whole number")
+    segmentation = record.get("segmentation", ABSENT)
     bbox, area = record.get("bbox", ABSENT), record.get("area", ABSENT)
-    mask = _Mask(segmentation, outline, height, width)
+    if agrees:
+        box = tuple(bbox)
+        return Annotation(
+            number, image_id, category_id, crowd == 1, box, area, False, segmentation, None
+        )
+    segmentation = None if coco.is_none(segmentation) else segmentation
+    mask = _Mask(segmentation, *sizes[image_id])
     bbox, off = _check_bbox(bbox, mask)
     area, area_of_box, area_off = _check_area(area, bbox, mask)
+    slip = "bbox" if off else "area" if area_off else None
     return Annotation(
-        whole_number(record, "id", "a whole number"),
-        image_id,
-        category_id,
-        crowd == 1,
-        bbox,
-        area,
-        area_of_box,
-        segmentation,
-        "bbox" if off else "area" if area_off else None,
+        number, image_id, category_id, crowd == 1, bbox, area, area_of_box, segmentation, slip
     )
 
 
 class _Mask:
-    """A mask that is only drawn where its outline does not settle the question."""
+    """A mask whose polygons are only drawn where their outline does not settle the question."""
 
-    def __init__(self, segmentation: Any, outline: Box | None, height: int, width: int) -> None:
-        self.segmentation, self.outline = segmentation, outline
-        self.height, self.width = height, width
+    def __init__(self, segmentation: Any, height: int, width: int) -> None:
+        self.segmentation, self.height, self.width = segmentation, height, width
+        self.outline: Box | None = None
+        if isinstance(segmentation, dict):
+            self.outline = self.runs.box
+        elif segmentation is not None:
+            self.outline = coco.check_polygons(segmentation, height, width)
 
+    @cached_property
     def runs(self) -> Runs:
         return coco.runs(self.segmentation, self.height, self.width)
 
     def outlined_area(self) -> float:
         if isinstance(self.segmentation, list):
             return coco.outlined_area(self.segmentation)
-        return self.runs().area
+        return self.runs.area
 
 
 def _check_bbox(found: Any, mask: _Mask) -> tuple[Box | None, bool]:
@@ -162,7 +167,7 @@ def _is_off_its_mask(bbox: list[float], mask: _Mask) -> bool:
         return False
     # What is thinner than a pixel belongs to the outline and not to the mask: a box may end at
     # either, or between.
-    drawn = mask.runs().box
+    drawn = mask.runs.box
     if _distance(corners, drawn, mask.outline) <= BOX_TOLERANCE:
         return False
     if _overlap(corners, drawn) >= SLIP:
@@ -204,7 +209,7 @@ def _check_area(found: Any, bbox: Box | None, mask: _Mask) -> tuple[float | None
     w, h = x2 - x1, y2 - y1
     if abs(found - mask.outlined_area()) <= _slack(w, h):
         return found, False, False
-    drawn = mask.runs().area
+    drawn = mask.runs.area
     if abs(found - drawn) <= _slack(w, h):
         return found, False, False
     if abs(found - (bbox[2] * bbox[3] if bbox else w * h)) <= _slack(w, h):

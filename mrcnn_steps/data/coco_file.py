@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from mrcnn_steps.data.agreement import agreeing
 from mrcnn_steps.data.annotation import Annotation, read_annotation
 from mrcnn_steps.data.coco_paths import Inside
 from mrcnn_steps.data.field_error import ABSENT, FieldError, fail_number, whole_number
@@ -72,11 +73,7 @@ def read(path: Path, folder: Path) -> Content:
     """
     try:
         with _uncollected():
-            content = json.loads(path.read_bytes())
-            _check_lists(content)
-            categories = _categories(content["categories"])
-            photos = _photos(content["images"], folder, categories)
-            annotations = _annotations(content["annotations"], photos, categories)
+            return _check(json.loads(path.read_bytes()), folder)
     except FieldError as fault:
         raise ValueError(f"{path}: {fault}") from None
     except (json.JSONDecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -84,7 +81,6 @@ def read(path: Path, folder: Path) -> Content:
     except ValueError as error:
         # Python refuses to read whole numbers of thousands of digits.
         raise ValueError(f"{path}: found {error}, expected numbers of a photo's size") from error
-    return Content(photos, annotations, categories)
 
 
 @contextmanager
@@ -97,6 +93,15 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def _check(content: Any, folder: Path) -> Content:
+    # In a function of its own, so that the lists of the JSON are gone when garbage is looked for.
+    _check_lists(content)
+    categories = _categories(content["categories"])
+    photos = _photos(content["images"], folder, categories)
+    annotations = _annotations(content["annotations"], photos, categories)
+    return Content(photos, annotations, categories)
 
 
 def _check_lists(content: Any) -> None:
@@ -187,7 +192,10 @@ def _annotations(
     records: list[Any], photos: tuple[Photo, ...], categories: dict[int, str]
 ) -> tuple[Annotation, ...]:
     sizes = {photo.id: (photo.height, photo.width) for photo in photos}
-    read = _each("annotations", records, lambda each: read_annotation(each, sizes, categories))
+    agrees = agreeing(records, sizes)
+    read = _each(
+        "annotations", records, lambda each: read_annotation(each, sizes, categories, next(agrees))
+    )
     slips = [(index, each) for index, each in enumerate(read) if each.slip]
     if len(slips) * SLIPS_ONE_IN > len(read):
         index, each = slips[0]

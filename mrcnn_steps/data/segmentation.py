@@ -14,7 +14,7 @@ Box = tuple[float, float, float, float]
 # Drawing an outline takes memory for every pixel on its way: 100 bytes, 200 MB at this length.
 LONGEST_OUTLINE = 2_000_000
 
-_NUMBERS = frozenset((int, float))
+NUMBERS = frozenset((int, float))
 
 
 def is_none(segmentation: Any) -> bool:
@@ -22,8 +22,8 @@ def is_none(segmentation: Any) -> bool:
     return segmentation is None or segmentation is ABSENT or segmentation in ([], [[]])
 
 
-def check(segmentation: Any, height: int, width: int) -> Box:
-    """Make sure that a segmentation is a mask of its photo.
+def check_polygons(segmentation: Any, height: int, width: int) -> Box:
+    """Make sure that a segmentation without run lengths is a list of polygons in its photo.
 
     Args:
         segmentation: what a file has.
@@ -31,14 +31,12 @@ def check(segmentation: Any, height: int, width: int) -> Box:
         width: of the photo in pixels.
 
     Returns:
-        The box `(x1, y1, x2, y2)` around the outline inside the photo. Of polygons that is a box
-        around their points; what is thinner than a pixel has no pixels there.
+        The box `(x1, y1, x2, y2)` around the points, inside the photo; what is thinner than a
+        pixel has no pixels there.
 
     Raises:
         FieldError: it is not.
     """
-    if isinstance(segmentation, dict):
-        return runs(segmentation, height, width).box
     if not isinstance(segmentation, list):
         raise FieldError("segmentation", segmentation, "polygons or run lengths")
     first = segmentation[0]
@@ -46,7 +44,7 @@ def check(segmentation: Any, height: int, width: int) -> Box:
         raise FieldError(
             "segmentation", segmentation, "run lengths without the brackets around them"
         )
-    if type(first) in _NUMBERS:
+    if type(first) in NUMBERS:
         raise FieldError(
             "segmentation",
             segmentation,
@@ -60,10 +58,10 @@ def check(segmentation: Any, height: int, width: int) -> Box:
 
 
 def runs(segmentation: Any, height: int, width: int) -> Runs:
-    """Draw a segmentation that `check` has let through.
+    """Draw a segmentation.
 
     Args:
-        segmentation: polygons or run lengths.
+        segmentation: polygons that `check_polygons` has let through, or run lengths.
         height: of the photo in pixels.
         width: of the photo in pixels.
 
@@ -112,7 +110,7 @@ def _check_polygon(points: Any, height: int, width: int) -> tuple[float, float, 
         expected = "at least 3 points [x1, y1, x2, y2, x3, y3, …] a polygon"
         raise FieldError("segmentation", points, expected)
     near = f"numbers near the {width}×{height} photo"
-    if not _NUMBERS.issuperset(map(type, points)):
+    if not NUMBERS.issuperset(map(type, points)):
         raise FieldError("segmentation", points, near)
     xs, ys = points[::2], points[1::2]
     x1, y1, x2, y2 = min(xs), min(ys), max(xs), max(ys)

@@ -118,7 +118,8 @@ def test_photos_are_small_and_every_one_is_annotated(content):
     assert [file.name for file in files] == [image["file_name"] for image in content["images"]]
     for file in files:
         assert file.stat().st_size <= 100_000
-        assert max(Image.open(file).size) <= 640
+        with Image.open(file) as photo:
+            assert max(photo.size) <= 640
 
 
 def test_every_photo_is_credited():
