@@ -248,3 +248,26 @@ def test_a_hostile_name_on_a_tiny_photo_is_text_in_every_stage(open_notebook):
         notebook.screenshot(f"hostile-{stage}")
         if stage != STAGES[-1]:
             page.get_by_title("Next stage").click()
+
+
+def test_verdicts(open_notebook):
+    """Picking in the list follows through all stages, and says where an object ended."""
+    notebook, _ = start(
+        open_notebook,
+        "from mrcnn_widgets.debugger import PipelineDebugger\n"
+        "e = PipelineDebugger('voc_people', stage='detection')",
+        **WIDE,
+    )
+    page = notebook.page
+    page.locator("button.widget-toggle-button", has_text="Verdicts").click()
+    notebook.wait_python("len(e._verdicts.judged) > 0")
+    first, second = notebook.python("[v.subject for v in e._verdicts.judged[:2]]")
+    chosen = page.locator("select[size]").first
+    chosen.select_option(index=0)
+    notebook.wait_python("e.followed", tuple(first))
+    notebook.screenshot("verdicts")
+    chosen.select_option(index=1)
+    notebook.wait_python("e.followed", tuple(second))
+    page.get_by_text("lost at").first.wait_for()
+    notebook.theme("JupyterLab Dark")
+    notebook.screenshot("verdicts-dark")

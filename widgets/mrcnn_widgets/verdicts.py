@@ -1,4 +1,4 @@
-"""The verdicts on all objects and detections: a list to go through, and what would help."""
+"""The verdicts on all objects and detections: a list to pick from, and what would help."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REST_SECONDS = 0.4
 
 
 class Verdicts(ipw.VBox):
-    """A list of objects and detections with what became of each; arrow keys go through it.
+    """A list of objects and detections with what became of each.
 
     Args:
         find: finds the remedies for an object; may take a while.
@@ -62,9 +62,7 @@ class Verdicts(ipw.VBox):
             description="show", tooltip=self.traits()["reason"].help, layout={"width": "98%"}
         )
         self._filter.style.description_width = "48px"
-        self._list = ipw.Select(
-            rows=ROWS, layout={"width": "98%"}, tooltip="Arrow keys go through the list."
-        )
+        self._list = ipw.Select(rows=ROWS, layout={"width": "98%"})
         self._text = ipw.HTML()
         self._ask = ipw.Button(
             description="What would bring it back?",
@@ -108,7 +106,14 @@ class Verdicts(ipw.VBox):
         self._quiet = True
         self._filter.options, self._filter.value = options, self.reason
         self._list.options = listed
-        self._list.value = self.picked if self.picked in [row for _, row in listed] else None
+        self._quiet = False
+        self._select()
+
+    def _select(self) -> None:
+        """Selects what is picked, if it is listed; the list itself stays, and so does its focus."""
+        listed = [subject for _, subject in self._list.options]
+        self._quiet = True
+        self._list.value = self.picked if self.picked in listed else None
         self._quiet = False
 
     def _on_filter(self, change: Any) -> None:
@@ -125,7 +130,7 @@ class Verdicts(ipw.VBox):
         self.remedies, self._offers.children = (), ()
         self._ask.disabled = verdict is None or verdict.fate is None or verdict.found
         self._say([] if verdict is None or self.trace is None else self._words(verdict, self.trace))
-        self._fill()
+        self._select()
 
     def _words(self, verdict: Verdict, trace: Trace) -> list[str]:
         if verdict.fate is not None:
