@@ -52,8 +52,8 @@ def check_tensor(
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected a tensor, found {type(value).__name__}")
-    if value.layout != torch.strided or (value.is_meta and not meta):
-        found = f"{value.layout} on {value.device}"
+    if value.layout != torch.strided or value.is_nested or (value.is_meta and not meta):
+        found = f"{'nested' if value.is_nested else value.layout} on {value.device}"
         raise ValueError(f"{name}: expected a dense tensor with values, found {found}")
     fits = shape is None or (
         value.ndim == len(shape)

@@ -255,10 +255,11 @@ def _unit_range(pixels: Tensor, weight: Tensor) -> Tensor:
     """The photo as a model takes it: in 0…1, in the precision of its weights."""
     if not isinstance(pixels, Tensor):
         raise TypeError(f"image: expected a Sample or a tensor, found {type(pixels).__name__}")
-    if pixels.layout != torch.strided or pixels.device != weight.device:
+    if pixels.layout != torch.strided or pixels.is_nested or pixels.device != weight.device:
+        kind = "nested" if pixels.is_nested else _short(pixels.layout)
         raise ValueError(
             f"image: expected an ordinary tensor on {weight.device} as the model, found "
-            f"{_short(pixels.layout)} on {pixels.device}"
+            f"{kind} on {pixels.device}"
         )
     if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.numel() == 0:
         raise ValueError(
