@@ -5,6 +5,7 @@ An error names the file, the record, the field, what was found and what was expe
 
 import gc
 import json
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,10 +147,12 @@ def _categories(records: list[Any]) -> dict[int, str]:
         if name.strip("_ ").casefold() in ("background", "bg"):
             expected = "a class; the background is no category, what no annotation covers is it"
             raise FieldError("name", name, expected)
-        if name in id_of:
-            expected = f"another name than that of category {id_of[name]}: one class, one category"
+        # Nobody can tell apart what differs in spaces around it, or in how letters are composed.
+        seen = unicodedata.normalize("NFC", name.strip())
+        if seen in id_of:
+            expected = f"another name than that of category {id_of[seen]}: one class, one category"
             raise FieldError("name", name, expected)
-        id_of[name] = record["id"]
+        id_of[seen] = record["id"]
         return record["id"], name
 
     return dict(sorted(_each("categories", records, read)))

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
+from mrcnn_steps.checks import check_tensor
 from mrcnn_steps.class_names import check_class_names
 from mrcnn_steps.data.coco_classes import COCO_CLASSES
 from mrcnn_steps.data.images import read_image
@@ -222,6 +223,7 @@ def _expect(ok: bool, field: str, value: Tensor, expected: str) -> None:
 def _expect_tensor(field: str, value: Any) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"{field}: expected a torch tensor, found {_words(value)}")
+    check_tensor(value, field, (value.dtype,))
 
 
 def _expect_names(class_names: Any, name: Any) -> None:

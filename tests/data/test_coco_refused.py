@@ -91,6 +91,7 @@ def test_repeated_ids(write, key):
         ("categories", 0, {"name": "\ud800"}, "a text without halves of surrogate pairs"),
         ("images", 0, {"file_name": "\udcff.png"}, "a text without halves of surrogate pairs"),
         ("categories", 1, {"name": "teddy <b>bear</b>"}, "another name than that of category 88"),
+        ("categories", 1, {"name": " teddy <b>bear</b>"}, "name than that of category 88"),
         ("categories", 1, {"name": "__background__"}, "what no annotation covers is it"),
         ("categories", 1, {"name": "Background"}, "what no annotation covers is it"),
         ("annotations", 2, {"image_id": "12"}, "found '12', expected the id of an image, as a n"),

@@ -65,6 +65,14 @@ def test_samples_without_objects_are_samples():
     assert len(sample.labels) == 0
 
 
+@pytest.mark.parametrize("field", ["image", "masks", "boxes", "labels", "crowd"])
+@pytest.mark.usefixtures("no_shape_checks")
+def test_a_tensor_without_dense_values_is_refused(field):
+    for value in (parts()[field].to_sparse(), parts()[field].to("meta")):
+        with pytest.raises(ValueError, match=f"{field}: expected a dense tensor"):
+            Sample(**parts(**{field: value}))
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [

@@ -5,6 +5,7 @@ import io
 import sys
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import ipywidgets
 import numpy as np
@@ -358,10 +359,11 @@ def test_a_photo_of_ones_own_is_never_the_bundled_one_of_its_name(lively_model, 
     debugger.close()
 
 
-def test_a_file_is_opened_by_its_path(lively_model, tmp_path):
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_is_opened_by_its_path(lively_model, tmp_path, kind):
     file = tmp_path / "mine.png"
     file.write_bytes(_png())
-    debugger = PipelineDebugger(str(file), lively_model)
+    debugger = PipelineDebugger(kind(file), lively_model)
     assert tuple(debugger.trace.image.shape) == (3, 64, 96)
     assert debugger.photo == "mine"
     debugger.close()

@@ -10,6 +10,7 @@ debugger.trace                                      # as all settings together m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as ipw
@@ -96,7 +97,7 @@ class PipelineDebugger(Panel):
 
     def __init__(
         self,
-        source: Trace | Sample | str = "voc_people",
+        source: Trace | Sample | str | Path = "voc_people",
         model: FasterRCNN | str | None = None,
         **settings: Any,
     ) -> None:

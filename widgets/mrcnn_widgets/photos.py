@@ -92,7 +92,9 @@ def read_photo(name: str, content: bytes, class_names: tuple[str, ...]) -> Sampl
             raise ValueError(str(error).replace(str(file), name)) from error
 
 
-def first_trace(source: Trace | Sample | str, model: FasterRCNN | str | None) -> tuple[Trace, str]:
+def first_trace(
+    source: Trace | Sample | str | Path, model: FasterRCNN | str | None
+) -> tuple[Trace, str]:
     """Make the trace that a debugger starts with.
 
     Args:
@@ -110,12 +112,15 @@ def first_trace(source: Trace | Sample | str, model: FasterRCNN | str | None) ->
         if model is not None:
             raise TypeError("model: a trace brings its own; pass the photo to run another one")
         return source, ""
-    if not isinstance(source, Sample | str):
+    if not isinstance(source, Sample | str | Path):
         raise TypeError(
             "source: expected a Trace, a Sample, the name of a bundled photo or the path of an "
             f"image file, found {type(source).__name__}"
         )
-    photo = open_photo(source) if isinstance(source, str) else source
+    if isinstance(source, Path):
+        photo = Sample.from_image(source)
+    else:
+        photo = open_photo(source) if isinstance(source, str) else source
     if isinstance(model, str | None):
         name = model or "tiny"
         return trace(load_model(name), photo), name
