@@ -218,7 +218,7 @@ def check_positive(value: Any, name: str) -> None:
 
 
 def check_list(value: Any, name: str) -> None:
-    """Refuse what is not a list or tuple.
+    """Refuse what is not a sequence, such as a list, a tuple or a range.
 
     Args:
         value: what a caller passed.
@@ -227,7 +227,7 @@ def check_list(value: Any, name: str) -> None:
     Raises:
         ValueError: it is something else.
     """
-    if not isinstance(value, (list, tuple)):
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise ValueError(f"{name}: expected a list or tuple, found {type(value).__name__}")
 
 

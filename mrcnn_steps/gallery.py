@@ -214,11 +214,11 @@ def file_name(number: int) -> str:
     return f"{number:02d}-{SCENES[number].slug}.png"
 
 
-def write_folder(traced: Trace, table: Table, name: str, out: Path) -> int:
+def write_folder(trace: Trace, table: Table, name: str, out: Path) -> int:
     """Draw all pictures and the page beside the folder, then put it in place whole.
 
     Args:
-        traced: of the photo.
+        trace: of the photo.
         table: of the trace.
         name: of the photo.
         out: the folder; one that `check_folder` accepts is replaced.
@@ -229,8 +229,8 @@ def write_folder(traced: Trace, table: Table, name: str, out: Path) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     has = {
         "": True,
-        "annotations": traced.ground_truth is not None,
-        "masks": traced.mask_logits is not None,
+        "annotations": trace.ground_truth is not None,
+        "masks": trace.mask_logits is not None,
     }
     shown = [number for number, scene in enumerate(SCENES) if has[scene.needs]]
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as holder:
@@ -238,7 +238,7 @@ def write_folder(traced: Trace, table: Table, name: str, out: Path) -> int:
         new.mkdir()
         pictures = {}
         for number in tqdm(shown, desc="pictures", unit="", leave=False, disable=None):
-            figure = SCENES[number].draw(traced)
+            figure = SCENES[number].draw(trace)
             figure.savefig(new / file_name(number))
             pictures[number] = Image(figure.heading, *figure.canvas.get_width_height())
         (new / PAGE).write_text(page(table, name, pictures), encoding="utf-8")

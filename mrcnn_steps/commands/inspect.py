@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
             )
         bar.update()
         bar.set_description("trace the photo")
-        traced = trace(model, photo)
+        t = trace(model, photo)
         bar.update()
-    table = traced.table()
-    count = write_folder(traced, table, photo.name, out)
+    table = t.table()
+    count = write_folder(t, table, photo.name, out)
     print(f"\n{count} pictures: {out / PAGE}")
     return 0

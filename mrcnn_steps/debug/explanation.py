@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
+from PIL import Image
 
 from mrcnn_steps.debug.evidence import corners
 from mrcnn_steps.debug.fates import Fate, fates
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 LINES = 10
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """What became of an object, and what would bring it back.
 
@@ -81,13 +82,15 @@ class Explanation:
         title, happened, *_ = sentences(self.trace, self.fate)
         return figure_marks(self.trace, title, happened, marks(self.trace, self.fate))
 
-    def _repr_png_(self) -> bytes:
-        file = io.BytesIO()
-        self.draw().savefig(file, format="png")
-        return file.getvalue()
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        picture = base64.b64encode(self._repr_png_()).decode()
+        drawn, file = io.BytesIO(), io.BytesIO()
+        self.draw().savefig(drawn, format="png")
+        # A palette makes it a third as large: a notebook keeps every picture it shows.
+        few = Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        few.save(file, "PNG", optimize=True)
+        picture = base64.b64encode(file.getvalue()).decode()
         lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.lines[1:])
         title = html.escape(self.lines[0])
         return (

@@ -1,6 +1,8 @@
 """An explanation says in ten plain lines what the evidence holds."""
 
+import base64
 import io
+import re
 
 import pytest
 from PIL import Image
@@ -56,7 +58,8 @@ def test_a_found_object_is_explained_without_remedies(traced):
 def test_a_notebook_shows_the_words_and_the_picture(traced):
     fate = next(fate for fate in fates(traced) if fate.found)
     explained = explain_missed(traced, fate.object)
-    picture = Image.open(io.BytesIO(explained._repr_png_()))
+    [address] = re.findall(r'src="data:image/png;base64,([^"]+)"', explained._repr_html_())
+    picture = Image.open(io.BytesIO(base64.b64decode(address)))
     assert min(picture.size) > 200
     page = explained._repr_html_()
     assert "data:image/png;base64," in page

@@ -63,6 +63,7 @@ class Verdicts(ipw.VBox):
         )
         self._filter.style.description_width = "48px"
         self._list = ipw.Select(rows=ROWS, layout={"width": "98%"})
+        self._list.add_class("mrv-keys")  # the arrow keys move through it; see js/lists.js
         self._text = ipw.HTML()
         self._ask = ipw.Button(
             description="What would bring it back?",

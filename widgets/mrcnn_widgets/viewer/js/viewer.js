@@ -9,6 +9,7 @@ import { Frames } from "./frames.js";
 import { Hint } from "./hint.js";
 import { HELP, listenToKeys } from "./keyboard.js";
 import { Legend } from "./legend.js";
+import { keepKeysOfLists } from "./lists.js";
 import { Loader } from "./loader.js";
 import { Subscriptions } from "./model.js";
 import { paintOverlay } from "./overlay.js";
@@ -82,6 +83,7 @@ export class Viewer {
   listen() {
     const { signal } = this.gone;
     this.pointer.listen(signal);
+    keepKeysOfLists(document, signal);
     listenToKeys(this.root, this.stage, signal, this.view, this.aim, (pick, place) =>
       this.choose(pick, place));
     this.subscriptions.watch(["hidden", "thresholds"], () => this.refilter());
