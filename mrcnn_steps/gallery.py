@@ -313,7 +313,7 @@ def _anchor(stage: str) -> str:
 
 
 def _section(stage: str, pictures: dict[int, Image]) -> str:
-    """The pictures of a stage."""
+    """Give the pictures of a stage."""
     figures = []
     for number, image in pictures.items():
         scene = SCENES[number]
@@ -333,7 +333,7 @@ height="{image.height}" alt="{html.escape(image.text)}"></a>
 
 
 def _rows(table: Table) -> str:
-    """The table of tensors."""
+    """Give the table of tensors."""
     head = "".join(f"<th scope=col>{name}</th>" for name in ("tensor", "shape", "min", "max"))
     body = "".join(
         f"<tr><th scope=row>{html.escape(name)}</th><td>{shape}</td>"

@@ -154,7 +154,7 @@ def ground_truth(
 
 
 def _model_labels(sample: Sample, names: tuple[str, ...], rows: Tensor) -> Tensor:
-    """The sample's labels as the model counts them, matched by name; -1 for an unknown one."""
+    """Give the sample's labels as the model counts them, matched by name; -1 for an unknown one."""
     number = {name: label for label, name in enumerate(names)}
     found = [sample.class_names[label] for label in sample.labels[rows].tolist()]
     return torch.tensor([number.get(name, -1) for name in found], dtype=torch.int64).to(rows.device)
@@ -178,7 +178,7 @@ def _transformed(model: FasterRCNN, photo: Tensor, target: dict[str, Tensor]) ->
 
 
 def _masks(model: FasterRCNN, photo: Tensor, sample: Sample, rows: Tensor) -> Tensor:
-    """The masks of some objects at the size of the network's input."""
+    """Give the masks of some objects at the size of the network's input."""
     # The transform makes floating-point numbers of masks: a few at a time.
     some = max(1, MASK_PIXELS // photo[0].numel())
     masks, parts = sample.masks_or_rectangles(), []
@@ -193,7 +193,7 @@ def _masks(model: FasterRCNN, photo: Tensor, sample: Sample, rows: Tensor) -> Te
 
 
 def _positive_proposals(boxes: Tensor, gt_boxes: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """The proposals that are trained on an object, and the object of each."""
+    """Give the proposals that are trained on an object, and the object of each."""
     large = (boxes[:, 2:] > boxes[:, :2]).all(dim=1).nonzero().flatten()
     matched = match(boxes[large], gt_boxes, None, threshold, threshold)
     positive = (matched.iou >= threshold).nonzero().flatten()

@@ -156,7 +156,7 @@ def _of_class(iou: Tensor, labels: Tensor, object_labels: Tensor) -> np.ndarray:
 
 
 def _last_best(values: np.ndarray) -> int | None:
-    """The last place of the largest value."""
+    """Give the last place of the largest value."""
     return len(values) - 1 - int(values[::-1].argmax()) if len(values) else None
 
 

@@ -132,7 +132,7 @@ def _check(boxes: Tensor, scores: Tensor) -> None:
 
 
 def _overlapping(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The pairs of boxes whose IoU exceeds `LEAST`: the earlier, the later, and the IoU."""
+    """Give the pairs of boxes whose IoU exceeds `LEAST`: the earlier, the later, and the IoU."""
     by_left = boxes[:, 0].argsort()
     x1, y1, x2, y2 = boxes[by_left].T.contiguous()
     area = (x2 - x1) * (y2 - y1)

@@ -131,7 +131,7 @@ class Proposals:
         return replace(self, rows=rows, post_nms_top_n=post_nms_top_n)
 
     def padded(self) -> Float[Tensor, "count 4"]:
-        """The proposals as fractions of the image, zero-padded to `post_nms_top_n` rows.
+        """Give the proposals as fractions of the image, zero-padded to `post_nms_top_n` rows.
 
         This is what the notes' network hands to its second stage.
         """
@@ -160,7 +160,7 @@ class Proposals:
 
 
 def _top_rows(objectness: Tensor, sizes: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
-    """The `count` anchors of highest objectness in each group, and their group."""
+    """Give the `count` anchors of highest objectness in each group, and their group."""
     rows, groups, start = [], [], 0
     for group, scores in enumerate(objectness.split(list(sizes))):
         best = scores.topk(min(count, len(scores))).indices

@@ -248,7 +248,7 @@ def sample_anchors(
 
 
 def _over_limit(rows: Tensor, keep: int, generator: torch.Generator) -> Tensor:
-    """The rows to drop so that `keep` random ones stay."""
+    """Give the rows to drop so that `keep` random ones stay."""
     order = torch.randperm(len(rows), generator=generator, device=rows.device)
     return rows[order[keep:]]
 

@@ -70,7 +70,7 @@ def quota(own: Path = OWN_CGROUP, root: Path = CGROUPS) -> float | None:
 
 
 def _limit(group: Path) -> list[float]:
-    """The quota of one control group, of either version; an empty list without one."""
+    """Give the quota of one control group, of either version; an empty list without one."""
     second, first = group / "cpu.max", group / "cpu.cfs_quota_us"
     if second.is_file():
         time, period = second.read_text().split()

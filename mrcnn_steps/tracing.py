@@ -252,7 +252,7 @@ class Trace:
 
 
 def _unit_range(pixels: Tensor, weight: Tensor) -> Tensor:
-    """The photo as a model takes it: in 0…1, in the precision of its weights."""
+    """Give the photo as a model takes it: in 0…1, in the precision of its weights."""
     if not isinstance(pixels, Tensor):
         raise TypeError(f"image: expected a Sample or a tensor, found {type(pixels).__name__}")
     if pixels.layout != torch.strided or pixels.is_nested or pixels.device != weight.device:
@@ -307,7 +307,7 @@ def _anchors(model: FasterRCNN, images: ImageList, features: dict[str, Tensor]) 
 
 
 def _score(model: FasterRCNN, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """The RPN's objectness and delta of every anchor."""
+    """Give the RPN's objectness and delta of every anchor."""
     objectness, deltas = concat_box_prediction_layers(*model.rpn.head(list(features.values())))
     return objectness.flatten(), deltas
 
@@ -358,7 +358,7 @@ def _result(
     image_size: tuple[int, int],
     photo_size: Sequence[int],
 ) -> dict[str, Tensor]:
-    """The detections in the photo's pixels, as the model itself returns them."""
+    """Give the detections in the photo's pixels, as the model itself returns them."""
     found = {
         "boxes": detections.boxes,
         "labels": detections.labels,
@@ -375,7 +375,7 @@ def _result(
 
 
 def _letterbox(model: FasterRCNN, images: ImageList, photo: Tensor) -> Letterbox:
-    """The network's input as a picture, and the map between it and the photo."""
+    """Give the network's input as a picture, and the map between it and the photo."""
     transform = model.transform
     mean, std = (
         images.tensors.new_tensor(values)[:, None, None]

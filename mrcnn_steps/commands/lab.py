@@ -81,7 +81,7 @@ def copy_lessons(lessons: dict[str, bytes], folder: Path) -> Copied:
 
 
 def _found(path: Path) -> str | None:
-    """The digest of what lies at a lesson's place; None if nothing does."""
+    """Give the digest of what lies at a lesson's place; None if nothing does."""
     if not os.path.lexists(path):
         return None
     # A link, or a pipe that would never end, is the learner's own: like no lesson of ours.
@@ -125,7 +125,7 @@ def set_aside(lessons: Iterable[str], folder: Path, lesson: str) -> str | None:
 
 
 def _read_manifest(folder: Path) -> dict[str, str]:
-    """The hash of what we last wrote, by file name."""
+    """Give the hash of what we last wrote, by file name."""
     path = folder / MANIFEST
     if not path.exists():
         return {}

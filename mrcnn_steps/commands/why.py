@@ -105,7 +105,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _open(args: argparse.Namespace) -> Sample:
-    """The photo, with its annotations where there are any."""
+    """Give the photo, with its annotations where there are any."""
     if args.annotations is None:
         return open_photo(args.photo)
     path = Path(args.photo)
@@ -174,7 +174,7 @@ def _suppressed(traced: Trace) -> dict[int, int]:
 
 
 def _record(fate: Fate, remedies: tuple[Remedy, ...] | None) -> dict[str, Any]:
-    """A fate as JSON; remedies only of one that was asked about."""
+    """Give a fate as JSON; remedies only of one that was asked about."""
     record = asdict(fate)
     return record if remedies is None else record | {"remedies": [asdict(r) for r in remedies]}
 

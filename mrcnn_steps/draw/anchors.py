@@ -13,7 +13,7 @@ from mrcnn_steps.tracing import Trace
 
 
 def _center_cell(trace: Trace, level: int) -> Tensor:
-    """The anchors of the cell in the middle of a level, as rows."""
+    """Give the anchors of the cell in the middle of a level, as rows."""
     grid = trace.anchors.grids[level]
     first = AnchorLocation(level, grid.rows // 2, grid.columns // 2, 0)
     start = trace.anchors.index(first)
@@ -25,7 +25,7 @@ def _centers(boxes: Tensor) -> Tensor:
 
 
 def _dots(ax: Axes, trace: Trace, level: int, color: str, diameter: float) -> None:
-    """The anchor positions of a level."""
+    """Give the anchor positions of a level."""
     part, grid = trace.anchors.level_slices[level], trace.anchors.grids[level]
     x, y = to_numpy(_centers(trace.anchors.boxes[part][:: grid.per_cell])).T
     ax.plot(x, y, ".", color=color, markersize=diameter, markeredgewidth=0, gid="cells")

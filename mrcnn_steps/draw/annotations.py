@@ -125,7 +125,7 @@ def figure_mini_masks(trace: Trace, limit: int = 20) -> Picture:
 
 
 def _some(count: int, rows: Tensor) -> str:
-    """What a title adds where not all rows are drawn."""
+    """Tell what a title adds where not all rows are drawn."""
     return f", {count:,} shown" if count < len(rows) else ""
 
 
@@ -177,7 +177,7 @@ def figure_mini_mask_round_trip(trace: Trace) -> Picture:
 
 
 def _differences(masks: Tensor, mini: MiniMasks) -> tuple[Tensor, Tensor]:
-    """The pixels that some mask lost and gained in the round trip, each [h, w]."""
+    """Give the pixels that some mask lost and gained in the round trip, each [h, w]."""
     lost, gained = np.zeros((2, *masks.shape[1:]), dtype=bool)
     # Nothing differs outside an object's box: no second stack of masks is made.
     for mask, back, (x1, y1, x2, y2) in zip(

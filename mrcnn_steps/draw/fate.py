@@ -54,7 +54,7 @@ def figure_marks(trace: Trace, title: str, subtitle: str, marks: Sequence[Mark])
 
 
 def _view(trace: Trace, corners: torch.Tensor) -> Box:
-    """The part of the input around some boxes, with room on each side."""
+    """Give the part of the input around some boxes, with room on each side."""
     height, width = trace.letterbox.image.shape[1:]
     x1, y1 = corners[:, :2].amin(dim=0).tolist()
     x2, y2 = corners[:, 2:].amax(dim=0).tolist()

@@ -58,7 +58,7 @@ def short(name: str) -> str:
 
 @cache
 def _letters() -> frozenset[int]:
-    """The code points that can be drawn, in titles and in small print alike."""
+    """Give the code points that can be drawn, in titles and in small print alike."""
     normal, bold = (
         frozenset().union(*(_letters_of(name, weight) for name in FAMILIES))
         for weight in ("normal", "bold")

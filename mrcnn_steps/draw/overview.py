@@ -165,7 +165,7 @@ def _detection_lane(trace: Trace) -> list[Node]:
 
 
 def _filter_nodes(steps: Sequence[Step]) -> list[Node]:
-    """A node for each filter but the last, whose result is the stage's."""
+    """Give a node for each filter but the last, whose result is the stage's."""
     return [Node(step.title, f"{len(step):,} left", CHOICE) for step in steps[:-1]]
 
 

@@ -290,7 +290,7 @@ def figure_mask_targets(trace: Trace, limit: int = 20) -> Picture:
 
 
 def _best_of_each(objects: Tensor, iou: Tensor) -> Tensor:
-    """Rows so that every object's best comes first, then every object's second best, …"""
+    """Order rows so that every object's best comes first, then every object's second best."""
     order = iou.argsort(descending=True, stable=True)
     seen: Counter[int] = Counter()
     rank = []

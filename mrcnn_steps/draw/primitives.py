@@ -57,7 +57,7 @@ def photo(
 
 
 def _seen(ax: Axes, image_size: tuple[int, int]) -> tuple[int, int, int, int, int]:
-    """The part of an image that a panel shows, and how many of its pixels a screen pixel holds.
+    """Give the part of an image that a panel shows, and how many pixels one of the screen holds.
 
     More would only cost time.
     """
@@ -113,7 +113,7 @@ def boxes(
 
 
 def _pattern(dash: str, shrink: float = 1.0) -> Any:
-    """A dash in line widths, shrunk for a wider line whose strokes lie below a thinner one's."""
+    """Give a dash in line widths, shrunk for a wider line that lies below a thinner one."""
     pattern = DASHES[dash]
     if dash == SOLID:
         return pattern
@@ -205,7 +205,7 @@ def tint(
 
 
 def _centers(ax: Axes, start: int, end: int) -> np.ndarray:
-    """The image pixel under the center of each pixel of the page, from `start` to `end`."""
+    """Give the image pixel under the center of each pixel of the page, from `start` to `end`."""
     panel, (left, right) = ax.get_window_extent(), ax.get_xlim()
     count = max(1, round((end - start) * panel.width / (right - left)))
     return (start + (np.arange(count) + 0.5) * (end - start) / count).astype(np.int64)
@@ -285,7 +285,7 @@ def labels(
 def _free_place(
     corner: np.ndarray, size: np.ndarray, panel: np.ndarray, taken: np.ndarray
 ) -> np.ndarray | None:
-    """The lower left corner of the first place for a label that is free, in display pixels."""
+    """Give the lower left corner of the first place for a label that is free, in display pixels."""
     left, top, right, bottom = corner
     width, height = size
     above_and_in = [(left, top + 1), (left + 1, top - height - 1), (right - width, top + 1)]
@@ -392,7 +392,7 @@ def tile_page(title: str, subtitle: str, pictures: Sequence[Tile]) -> Picture:
 
 
 def _fitted(ax: Axes, picture: np.ndarray, x: float, y: float) -> None:
-    """A picture in the middle of a square tile, in its own shape."""
+    """Give a picture in the middle of a square tile, in its own shape."""
     scale = TILE / max(picture.shape[:2])
     height, width = picture.shape[0] * scale, picture.shape[1] * scale
     left, top = x + (TILE - width) / 2, y + (TILE - height) / 2

@@ -22,7 +22,7 @@ def ratio(image: Tensor) -> float:
 
 
 def unpadded(trace: Trace) -> Tensor:
-    """The network's input without the padding that batching adds: masks have its size."""
+    """Give the network's input without the padding that batching adds: masks have its size."""
     height, width = trace.image_size
     return trace.letterbox.image[:, :height, :width]
 
@@ -59,7 +59,7 @@ def tally(names: Sequence[str]) -> str:
 
 
 def around(box: Tensor, aspect: float, room: float) -> tuple[float, float, float, float]:
-    """A view of a box with some room around it, in a panel's shape (height / width)."""
+    """Give a view of a box with some room around it, in a panel's shape (height / width)."""
     x1, y1, x2, y2 = box.tolist()
     half_width = max((x2 - x1) / 2, (y2 - y1) / 2 / aspect, 1) * room
     x, y = (x1 + x2) / 2, (y1 + y2) / 2
@@ -68,13 +68,13 @@ def around(box: Tensor, aspect: float, room: float) -> tuple[float, float, float
 
 
 def enlarged(image: Tensor, box: Tensor) -> tuple[float, float, float, float] | None:
-    """A view of a box; of one as large as the image, the image itself."""
+    """Give a view of a box; of one as large as the image, the image itself."""
     view = around(box, ratio(image), 1.3)
     return view if view[2] - view[0] < image.shape[2] else None
 
 
 def object_names(trace: Trace, truth: GroundTruth) -> list[str]:
-    """The class of each ground-truth object, as short text."""
+    """Give the class of each ground-truth object, as short text."""
     return [short(trace.class_names[label]) for label in truth.labels.tolist()]
 
 

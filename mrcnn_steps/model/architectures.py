@@ -84,7 +84,7 @@ def build(
 
 
 def outline(architecture: str, class_names: Sequence[str], image_size: int) -> dict[str, Tensor]:
-    """The keys, shapes and types of a model's weights, without a byte of memory for them."""
+    """Give the keys, shapes and types of a model's weights, without a byte of memory for them."""
     with torch.device("meta"):
         return build(architecture, class_names, image_size).state_dict()
 
@@ -125,7 +125,7 @@ def infer_architecture(weights: Mapping[str, Tensor]) -> str | None:
 
 
 def count_classes(weights: Mapping[str, Tensor]) -> int | None:
-    """Number of classes of weights, with background, from the rows of the last layers."""
+    """Count the classes of weights, with background, from the rows of the last layers."""
 
     def rows(key: str) -> int:
         return len(weights[key]) if key in weights and weights[key].ndim > 0 else 0

@@ -75,12 +75,12 @@ class Example:
 
 
 def uniform(low: float, high: float, generator: torch.Generator) -> float:
-    """A random number between two others."""
+    """Give a random number between two others."""
     return low + (high - low) * torch.rand((), generator=generator).item()
 
 
 def areas(masks: Bool[Tensor, "N H W"]) -> Float[Tensor, "N"]:
-    """Number of pixels of each mask; NumPy counts ten times as fast as torch sums bools."""
+    """Count the pixels of each mask; NumPy counts ten times as fast as torch sums bools."""
     return torch.from_numpy(np.count_nonzero(masks.numpy(), axis=(1, 2))).float()
 
 

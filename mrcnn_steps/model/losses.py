@@ -49,6 +49,7 @@ class Losses(nn.Module):
     def forward(
         self, images: UInt8[Tensor, "B 3 S S"], targets: Targets, generator: torch.Generator
     ) -> dict[str, Tensor]:
+        """Compute the losses of a batch."""
         if isinstance(self.model, GeneralizedRCNN):
             return detection_losses(self.model, images, targets, generator)
         return single_stage_losses(self.model, images, targets)
@@ -137,7 +138,7 @@ def training_proposals(
     level_sizes: list[int],
     size: tuple[int, int],
 ) -> tuple[Float[Tensor, "B P 4"], Bool[Tensor, "B P"]]:
-    """The RPN's proposals of a batch, padded, and which of them are real.
+    """Give the RPN's proposals of a batch, padded, and which of them are real.
 
     Rows that NMS drops stay in place and are only marked, so nothing is moved between images.
     """
@@ -251,7 +252,7 @@ def classification_loss(
 
 
 def matched_boxes(found: Matches, chosen: Chosen, targets: Targets) -> Float[Tensor, "B S 4"]:
-    """The ground-truth box that each chosen row is matched with."""
+    """Give the ground-truth box that each chosen row is matched with."""
     return rows(targets.boxes, found.gt_index.gather(1, chosen.index))
 
 
@@ -262,7 +263,7 @@ def box_loss(
     positive: Bool[Tensor, "B S"],
     coder: object,
 ) -> Float[Tensor, ""]:
-    """Summed smooth L1 loss between predicted deltas and those from `starts` to `goals`."""
+    """Sum the smooth L1 loss between predicted deltas and those from `starts` to `goals`."""
     # What is not positive is given deltas of 0 to itself: log(0) must not enter the sum as NaN.
     safe = torch.tensor([0.0, 0.0, 1.0, 1.0], device=starts.device)
     starts = torch.where(positive[..., None], starts, safe)

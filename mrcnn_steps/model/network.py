@@ -55,6 +55,7 @@ class HalvedPyramid(nn.Module):
                 lateral[0].weight /= spread
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Compute the maps P2 … P6 by name."""
         return self.fpn(self.body(F.avg_pool2d(x, 2)))
 
 
@@ -72,6 +73,7 @@ class PyramidAnchors(AnchorGenerator):
         self.laid: dict[tuple[object, ...], Tensor] = {}
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
+        """Lay the anchors of a batch's images, once for each size."""
         height, width = image_list.tensors.shape[-2:]
         strides = tuple(height // maps.shape[-2] for maps in feature_maps)
         key = (height, width, strides, image_list.tensors.device)
@@ -95,6 +97,7 @@ class GlobalRegionProposalNetwork(RegionProposalNetwork):
         image_shapes: list[tuple[int, int]],
         num_anchors_per_level: list[int],
     ) -> tuple[list[Tensor], list[Tensor]]:
+        """Choose the proposals of each image: one top k, one NMS, over all levels."""
         # Stage 4 (`mrcnn_steps.proposals.propose`) does the same, and yet it is written out here:
         # that a trace equals the model says something only if the model does not call the stages.
         objectness = objectness.detach().reshape(len(proposals), -1)
@@ -127,6 +130,7 @@ class LetterboxTransform(GeneralizedRCNNTransform):
     def forward(
         self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
     ) -> tuple[ImageList, list[dict[str, Tensor]] | None]:
+        """Fit the images into squares, and normalize them; boxes and masks go along."""
         for image in images:
             # [0, 1] here, 0 … 255 there: a wrong range gives confident nonsense, so it is an error.
             if not image.is_floating_point():
@@ -153,6 +157,7 @@ class LetterboxTransform(GeneralizedRCNNTransform):
         image_shapes: list[tuple[int, int]],
         original_image_sizes: list[tuple[int, int]],
     ) -> list[dict[str, Tensor]]:
+        """Map predictions from the square to the photos' pixels."""
         if self.training:
             return result
         for prediction, photo_size in zip(result, original_image_sizes, strict=True):

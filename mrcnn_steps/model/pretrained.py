@@ -66,7 +66,7 @@ def start_from(model: Any, architecture: str, source: str) -> None:
 
 
 def weights_of(source: str) -> tuple[dict[str, Tensor], tuple[str, ...] | None, str | None]:
-    """The weights of a source, and its class names and architecture if that can be told."""
+    """Give the weights of a source, and its class names and architecture if that can be told."""
     if source == "coco" or is_function(source):
         model = torchvision_coco() if source == "coco" else from_function(source)
         told = COCO_ARCHITECTURE if source == "coco" else None
@@ -134,7 +134,7 @@ def load_backbone(model: Any, path: Path) -> None:
 
 
 def backbone_body(backbone: Any) -> nn.Module:
-    """The part of a backbone that a classifier has too, with the classifier's numbering."""
+    """Give the part of a backbone that a classifier has too, with the classifier's numbering."""
     if isinstance(backbone, SSDFeatureExtractorVGG):
         # The last of the layers that continue the features is SSD's own.
         return nn.Sequential(*backbone.features, *backbone.extra[0][:-1])

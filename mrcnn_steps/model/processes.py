@@ -29,7 +29,7 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def devices() -> list[str]:
-    """The devices of this machine, as torch calls them."""
+    """Give the devices of this machine, as torch calls them."""
     found = ["cpu"]
     if torch.accelerator.is_available():
         kind = torch.accelerator.current_accelerator()

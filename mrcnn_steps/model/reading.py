@@ -68,7 +68,7 @@ def say(text: str) -> None:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a safetensors file, and its metadata."""
+    """Give the tensors of a safetensors file, and its metadata."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             about: dict[str, Any] = dict(file.metadata() or {})
@@ -83,7 +83,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_torch(path: Path) -> dict[Any, Any]:
-    """The dict that `torch.save` wrote."""
+    """Give the dict that `torch.save` wrote."""
     try:
         # torchvision's own training script saves its arguments beside the weights.
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -147,7 +147,7 @@ def find_weights(content: dict[Any, Any], path: Path) -> tuple[str, dict[str, Te
 def dicts_of_tensors(
     content: Any, where: str, depth: int = 3
 ) -> Iterator[tuple[str, dict[Any, Tensor]]]:
-    """The tensors of each dict inside a checkpoint, with the way to it."""
+    """Give the tensors of each dict inside a checkpoint, with the way to it."""
     if not isinstance(content, dict):
         return
     tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}

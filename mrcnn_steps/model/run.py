@@ -43,7 +43,7 @@ class Run:
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments in types that a checkpoint may hold."""
+    """Give the arguments in types that a checkpoint may hold."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, list | tuple):

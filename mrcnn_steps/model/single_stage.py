@@ -69,7 +69,7 @@ def known_losses(
     anchors: list[Tensor],
     matches: list[Tensor],
 ) -> dict[str, Tensor]:
-    """A model's own losses of what is known.
+    """Give a model's own losses of what is known.
 
     Args:
         own: The model's function, with the four arguments that follow.
@@ -96,7 +96,7 @@ def known_losses(
 def possible_classes(
     matches: Int64[Tensor, "B A"], crowd: Bool[Tensor, "B A"], labeled: Bool[Tensor, "B C"]
 ) -> Bool[Tensor, "B A C"]:
-    """The classes that a row without an object may have nevertheless."""
+    """Give the classes that a row without an object may have nevertheless."""
     return (matches < 0)[..., None] & (crowd[..., None] | ~labeled[:, None])
 
 

@@ -43,7 +43,7 @@ class Targets:
         )
 
     def pin_memory(self) -> "Targets":
-        """Called by `DataLoader`: lock the memory so that copying to a GPU need not wait."""
+        """Lock the memory, as `DataLoader` asks, so that copying to a GPU need not wait."""
         return Targets(*(getattr(self, field.name).pin_memory() for field in fields(self)))
 
 

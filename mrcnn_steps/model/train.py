@@ -204,7 +204,7 @@ def load_batches(
     rank: int,
     world: int,
 ) -> Iterator[Batch]:
-    """The batches from a step on, made by worker processes."""
+    """Give the batches from a step on, made by worker processes."""
     stream = BatchStream(training.factors, args.batch_size, args.seed, step, rank, world)
     loader = DataLoader(
         training,
@@ -248,7 +248,7 @@ def interruptions() -> Iterator[list[int]]:
 
 
 def agree(stop: int, seconds: float, device: torch.device, world: int) -> tuple[int, float]:
-    """The signal that any process got (or 0), and the time: all must end after the same step."""
+    """Give the signal that any process got (or 0), and the time: all end after the same step."""
     if world == 1:
         return stop, seconds
     most = torch.tensor([float(stop), seconds], dtype=torch.float64, device=device)

@@ -37,7 +37,7 @@ class Batch:
     image_ids: tuple[int, ...]
 
     def pin_memory(self) -> "Batch":
-        """Called by `DataLoader`: lock the memory so that copying to a GPU need not wait."""
+        """Lock the memory, as `DataLoader` asks, so that copying to a GPU need not wait."""
         return Batch(self.images.pin_memory(), self.targets.pin_memory(), self.image_ids)
 
 
@@ -71,7 +71,7 @@ class TrainingSet(Dataset):
         return len(self.places)
 
     def image_id(self, index: int) -> int:
-        """The id of a photo in its annotation file."""
+        """Give the id of a photo in its annotation file."""
         folder, place = self.places[index]
         return self.folders[folder].image_ids[place]
 
@@ -100,7 +100,7 @@ class TrainingSet(Dataset):
         return example, labeled, self.image_id(index)
 
     def _draw(self, generator: torch.Generator):
-        """A photo to paste from, those with rare classes more often."""
+        """Give a photo to paste from, those with rare classes more often."""
         luck = torch.rand((), generator=generator) * self.total[-1]
         index = int(torch.searchsorted(self.total, luck).clamp(max=len(self) - 1))
         folder, place = self.places[index]

@@ -125,7 +125,7 @@ class AnchorExplorer(Explorer):
         return [("none", NO_OBJECT), *object_options(self.scene.names)]
 
     def _numbers(self, name: str, label: str, width: str) -> ipw.Text:
-        """A field of numbers; what is refused is said beside it."""
+        """Give a field of numbers; what is refused is said beside it."""
         field = ipw.Text(
             description=label,
             tooltip=self.traits()[name].help,
@@ -251,7 +251,7 @@ class AnchorExplorer(Explorer):
         self.draw(view.cell_layer(self.anchors, self.cells, self.scene))
 
     def _show_current(self, change: Any = None) -> None:
-        """The current anchor in the grid of its level, with the marks of those before."""
+        """Give the current anchor in the grid of its level, with the marks of those before."""
         level = self.anchors.locate(self.index).level
         grid = self.anchors.grids[level]
         self._play.step = {
@@ -272,7 +272,7 @@ class AnchorExplorer(Explorer):
 
 
 def _parse(name: str, text: str) -> Sequence[float]:
-    """The numbers of a field, separated by commas or blanks.
+    """Give the numbers of a field, separated by commas or blanks.
 
     Raises:
         TraitError: there is something else among them.

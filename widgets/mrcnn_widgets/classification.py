@@ -94,7 +94,7 @@ class ClassificationExplorer(Explorer):
         return check_row(change, len(self.trace.class_names))
 
     def _first_to_look_at(self) -> int | None:
-        """The proposal that is surest not to be background."""
+        """Give the proposal that is surest not to be background."""
         surest = self.trace.classification.probs[:, 1:].amax(dim=1)
         return int(surest.argmax()) if len(surest) else None
 
@@ -103,7 +103,7 @@ class ClassificationExplorer(Explorer):
             self.label = int(self.trace.classification.probs[self.proposal, 1:].argmax()) + 1
 
     def _turn_to(self, proposal: int | None) -> None:
-        """Picks a proposal of another trace, though its number be the same."""
+        """Pick a proposal of another trace, though its number be the same."""
         if self.proposal == proposal:
             self._on_proposal()
         self.proposal = proposal
@@ -124,7 +124,7 @@ class ClassificationExplorer(Explorer):
         self.counts.show(view.class_counts(self.trace))
 
     def _draw_picked(self, change: Any = None) -> None:
-        """The picked proposal: on the photo, as bars and in numbers."""
+        """Give the picked proposal: on the photo, as bars and in numbers."""
         row, self.picked = self.proposal, None
         if row is not None:
             self.picked = view.look_at(self.trace, row, self.label)

@@ -154,7 +154,7 @@ class PipelineDebugger(Panel):
         return lost or following.lineage_of(self.trace, self.followed)
 
     def to_png(self) -> bytes:
-        """The picture of the stage that is shown."""
+        """Give the picture of the stage that is shown."""
         return self.explorer.to_png()
 
     def next(self) -> None:
@@ -168,7 +168,7 @@ class PipelineDebugger(Panel):
     # -- Computing ---------------------------------------------------------------------------
 
     def _flow(self, stages: tuple[str, ...]) -> Trace:
-        """The trace as the settings of some stages, from the first one on, make it."""
+        """Give the trace as the settings of some stages, from the first one on, make it."""
         flowing = self._trace
         for stage in stages:
             if stage in self._explorers:
@@ -176,7 +176,7 @@ class PipelineDebugger(Panel):
         return flowing
 
     def _onward(self, explorer: Explorer, before: Trace) -> Trace:
-        """What a stage makes of a trace, computed once for the same settings."""
+        """Tell what a stage makes of a trace, computed once for the same settings."""
         changes = {name: explorer.settings[name] for name in explorer.changed}
         if not changes:
             return before
@@ -189,7 +189,7 @@ class PipelineDebugger(Panel):
         return known[2]
 
     def _visit(self, change: Any = None) -> None:
-        """Shows the stage, made or brought up to date where needed."""
+        """Show the stage, made or brought up to date where needed."""
         self.message = ""
         flowing = self._flow(KEYS[: KEYS.index(self.stage)])
         explorer = self._explorers.get(self.stage)
@@ -218,7 +218,7 @@ class PipelineDebugger(Panel):
         self._highlight()
 
     def _attempt(self, what: str, act: Callable[[], None]) -> bool:
-        """Does something that may fail: the reason becomes a message, and all stays as it was."""
+        """Do something that may fail: the reason becomes a message, and all stays as it was."""
         self.message, self.busy = "", what
         try:
             act()
@@ -229,7 +229,7 @@ class PipelineDebugger(Panel):
         return not self.message
 
     def _adopt(self, traced: Trace, keep: bool) -> None:
-        """Shows another trace; with `keep`, under the settings that the explorers have now."""
+        """Show another trace; with `keep`, under the settings that the explorers have now."""
         self.followed = None
         kept = {stage: _lasting(explorer) for stage, explorer in self._explorers.items()}
         self._body.children = ()
@@ -249,7 +249,7 @@ class PipelineDebugger(Panel):
         self._chooser.put("photo", self.photo, self._photos.names)
 
     def _look_at(self, photo: str) -> None:
-        """Shows a photo; after a mishap the name is that of the one that is still shown."""
+        """Show a photo; after a mishap the name is that of the one that is still shown."""
         network, names = self._trace.model, self._trace.class_names
         if self._attempt(
             f"Running the network on {photo} …",
@@ -259,7 +259,7 @@ class PipelineDebugger(Panel):
         self.photo = self._shown_photo
 
     def _on_model(self, change: Any) -> None:
-        """Loads the model; after a mishap the field names the one that is still at work."""
+        """Load the model; after a mishap the field names the one that is still at work."""
         if change.new not in ("", self._loaded):
             self._attempt(
                 f"Loading {change.new} and running it on {self.photo} …",
@@ -312,7 +312,7 @@ class PipelineDebugger(Panel):
         self._highlight()
 
     def _on_pick(self, change: Any) -> None:
-        """A picked object or detection is followed from now on; a picked anchor is not."""
+        """Give a picked object or detection is followed from now on; a picked anchor is not."""
         subject = None if self._quiet else self.explorer.subject(change.new)
         if subject is not None:
             self.followed = subject
@@ -328,7 +328,7 @@ class PipelineDebugger(Panel):
             self._remember()
 
     def _highlight(self) -> None:
-        """Marks in the stage that is shown what belongs to what is followed."""
+        """Mark in the stage that is shown what belongs to what is followed."""
         now, lineage, verdict = self.trace, self.lineage, self._verdict
         fate = None if verdict is None else verdict.fate
         self._quiet = True
@@ -359,7 +359,7 @@ class PipelineDebugger(Panel):
             self.busy = ""
 
     def _on_setting(self, change: Any) -> None:
-        """A changed setting brings the verdicts up to date, once it is at rest."""
+        """Give a changed setting brings the verdicts up to date, once it is at rest."""
         if self.judged:
             self._at_rest()
 
@@ -374,7 +374,7 @@ class PipelineDebugger(Panel):
         return found
 
     def _use(self, settings: Mapping[str, Value]) -> None:
-        """Sets the explorers to a remedy, and shows the stage of its last setting."""
+        """Set the explorers to a remedy, and shows the stage of its last setting."""
         self.message = ""
         for name, value in settings.items():
             place = SETTINGS[name]
@@ -400,17 +400,17 @@ class PipelineDebugger(Panel):
         self._show_status()
 
     def _offer(self) -> None:
-        """The objects and detections that can be followed."""
+        """Give the objects and detections that can be followed."""
         options = [("nothing", NOTHING), *following.choices(self.trace)]
         self._chooser.put("followed", self.followed, options)
         self._chooser.put("judged", self.judged)
 
     def _show_status(self, change: Any = None) -> None:
-        """What is being computed, or what went wrong, or else the lineage."""
+        """Tell what is being computed, or what went wrong, or else the lineage."""
         failed = bool(self.message) and not self.busy
         self._status.show(self.busy or self.message or self._words, bool(self.busy), failed)
 
 
 def _lasting(explorer: Explorer) -> dict[str, Any]:
-    """The settings of an explorer that mean the same on another photo."""
+    """Give the settings of an explorer that mean the same on another photo."""
     return {name: v for name, v in explorer.settings.items() if name not in OF_THE_PHOTO}

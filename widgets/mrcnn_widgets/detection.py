@@ -146,7 +146,7 @@ class DetectionExplorer(Explorer):
             self.candidate = None if row is None else int(self.detections.rows[row])
 
     def subject(self, pick: tuple[str, int] | None) -> tuple[str, int] | None:
-        """What a picked row stands for: an object, or the detection that a candidate became."""
+        """Tell what a picked row stands for: an object, or the detection it became."""
         if pick is None or pick[0] != "candidates":
             return super().subject(pick)
         place = (self.detections.rows == self.drawn[pick[1]]).nonzero()
@@ -189,7 +189,7 @@ class DetectionExplorer(Explorer):
         self.draw(view.objects_of(self.trace, visible=False))
 
     def _draw(self, change: Any = None, **changes: Any) -> None:
-        """The candidates that the step left or turned away."""
+        """Give the candidates that the step left or turned away."""
         found, step = self.detections, self.step
         self.drawn = view.drawn(found, step, self.likely_only)
         if self.candidate is not None and self.candidate >= len(found.refined):
@@ -206,7 +206,7 @@ class DetectionExplorer(Explorer):
         self.steps.show([*rows, drawn], marked=list(STEPS).index(self.step))
 
     def _row_of(self, candidate: int | None) -> int | None:
-        """The row of a candidate in the layer, if it is drawn."""
+        """Give the row of a candidate in the layer, if it is drawn."""
         rows = (self.drawn == (-1 if candidate is None else candidate)).nonzero().flatten()
         return int(rows[0]) if len(rows) else None
 

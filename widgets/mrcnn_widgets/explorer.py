@@ -71,13 +71,13 @@ CHANGED, UNCHANGED = " •", " \u2002"
 
 
 def title(stage: str, photo: Tensor) -> str:
-    """The line above a canvas that shows the network's input."""
+    """Give the line above a canvas that shows the network's input."""
     height, width = photo.shape[1:]
     return f"{stage} · pixels of the network's input, {width} × {height}"
 
 
 def object_options(names: Sequence[str]) -> list[tuple[str, int]]:
-    """The objects for a drop-down list: what to show, and the row."""
+    """Give the objects for a drop-down list: what to show, and the row."""
     return [(label, row) for row, label in enumerate(object_labels(names))]
 
 
@@ -136,7 +136,7 @@ class Explorer(Panel):
         raise NotImplementedError(f"{type(self).__name__} shows one trace only")
 
     def onward(self, trace: Trace) -> Trace:
-        """What the later stages see: the trace as the settings of this one make it.
+        """Tell what the later stages see: the trace as the settings of this one make it.
 
         Args:
             trace: that this stage sees.
@@ -156,7 +156,7 @@ class Explorer(Panel):
         self.pin(*marks)
 
     def subject(self, pick: tuple[str, int] | None) -> tuple[str, int] | None:
-        """What a picked row of the canvas stands for.
+        """Tell what a picked row of the canvas stands for.
 
         Args:
             pick: (layer, row), as `canvas.selected` has it.
@@ -186,7 +186,7 @@ class Explorer(Panel):
     def control(
         self, name: str, label: str, kind: type[ipw.Widget] | None = None, **options: Any
     ) -> Any:
-        """A control for a setting, linked with it both ways.
+        """Give a control for a setting, linked with it both ways.
 
         Args:
             name: of the trait; its bounds and `help` become those of the control.
@@ -210,7 +210,7 @@ class Explorer(Panel):
         return widget
 
     def register(self, name: str, widget: ipw.Widget) -> None:
-        """Takes note of the control of a setting: it is marked when the setting is changed."""
+        """Take note of the control of a setting: it is marked when the setting is changed."""
         self._registered[name] = (widget, widget.description)
         self._mark_changed()
 
@@ -240,7 +240,7 @@ class Explorer(Panel):
         self.children = [row, stage]
 
     def draw(self, *layers: Any, **changes: Any) -> None:
-        """Replaces the layers of the same names, in one message; others keep their place.
+        """Replace the layers of the same names, in one message; others keep their place.
 
         Args:
             *layers: new ones go on top of what the explorer drew before.
@@ -255,7 +255,7 @@ class Explorer(Panel):
         return self._pinned
 
     def pin(self, *layers: Any) -> None:
-        """Keeps these layers on top of whatever the explorer draws; without any, lets go."""
+        """Keep these layers on top of whatever the explorer draws; without any, lets go."""
         self._pinned = layers
         self.draw()
 
@@ -264,11 +264,11 @@ class Explorer(Panel):
         return f"{type(self).__name__}({settings})"
 
     def to_png(self) -> bytes:
-        """The canvas under its title, with the numbers beside it."""
+        """Give the canvas under its title, with the numbers beside it."""
         return still.png(_page(self.canvas.title, _shown(self.canvas), self._side_pictures()))
 
     def _side_pictures(self) -> list[Image.Image]:
-        """What the panel beside the canvas becomes in the PNG; an explorer may add pictures."""
+        """Draw the panel beside the canvas for the PNG; an explorer may add pictures."""
         return [item.picture() for item in self._side if isinstance(item, Readout) and item.rows]
 
 
@@ -278,7 +278,7 @@ def _widget_for(trait: t.TraitType) -> type[ipw.Widget]:
 
 
 def _look(trait: Any, kind: type[ipw.Widget], options: dict[str, Any], own: Any) -> dict[str, Any]:
-    """The options of a control, with the bounds of its setting and a width."""
+    """Give the options of a control, with the bounds of its setting and a width."""
     size, look = {"width": "262px"}, {}
     if kind in (ipw.IntSlider, ipw.FloatSlider):
         # Sliders share the width of their row: tracks long enough to aim at.
@@ -302,7 +302,7 @@ def _digits(own: float | None) -> int:
 
 
 def _shown(canvas: Canvas, width: int = 560) -> Image.Image:
-    """The part of the canvas that `view` asks for, above the legend."""
+    """Give the part of the canvas that `view` asks for, above the legend."""
     photo_height, photo_width = canvas.photo.shape[:2]
     x1, y1, x2, y2 = canvas.view or (0, 0, photo_width, photo_height)
     whole = round(min(width * photo_width / (x2 - x1), 4 * width))
@@ -319,7 +319,7 @@ def _shown(canvas: Canvas, width: int = 560) -> Image.Image:
 
 
 def _page(title: str, main: Image.Image, side: Sequence[Image.Image]) -> Image.Image:
-    """A title above a picture, others in a column beside it."""
+    """Give a title above a picture, others in a column beside it."""
     gap, top = 16, 26
     width = main.width + (gap + max(image.width for image in side) if side else 0)
     height = top + max(main.height, sum(image.height + 10 for image in side))

@@ -130,7 +130,7 @@ class MaskExplorer(Explorer):
             self.detection = lineage.detection
 
     def subject(self, pick: tuple[str, int] | None) -> tuple[str, int] | None:
-        """What a picked row stands for: an object, or the detection of a box or a mask."""
+        """Tell what a picked row stands for: an object, or the detection of a box or a mask."""
         if pick is not None and pick[0] in ("detections", "soft masks"):
             return ("detection", pick[1])
         return super().subject(pick)

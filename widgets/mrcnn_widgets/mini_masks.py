@@ -80,7 +80,7 @@ class MiniMaskExplorer(Explorer):
         return check_row(proposal, max(len(self.scene.names), 1))
 
     def _choose(self, change: Any = None) -> None:
-        """Takes another object; its mask travels once, whatever the size."""
+        """Take another object; its mask travels once, whatever the size."""
         self.found = None
         if self.scene.names:
             self.found = view.cut(self.scene.mask(self.object).cpu())

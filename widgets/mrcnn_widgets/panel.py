@@ -64,7 +64,7 @@ def current_run() -> tuple[str, str]:
 
 
 def _take_place(panel: Panel, cell: str, run: str) -> None:
-    """Closes the panels that only earlier runs of this cell showed."""
+    """Close the panels that only earlier runs of this cell showed."""
     closed = False
     for other, places in list(_shown.items()):
         if other is not panel and places.get(cell, run) != run:

@@ -24,7 +24,7 @@ class Photos:
         return [*samples(), *self._own]
 
     def __getitem__(self, name: str) -> Sample:
-        """The photo of a name, one of `names`."""
+        """Give the photo of a name, one of `names`."""
         return self._own[name] if name in self._own else sample(name)
 
     def add(self, photo: Sample) -> str:

@@ -225,7 +225,7 @@ class ProposalExplorer(Explorer):
     # -- What is shown -------------------------------------------------------------------------
 
     def _turn(self, change: Any = None) -> None:
-        """Turns to another object, or back to the whole photo."""
+        """Turn to another object, or back to the whole photo."""
         row = None if self.object == WHOLE_PHOTO else self.object
         self.draw(*view.object_layers(self.scene.boxes, self.scene.names, row))
         height, width = self.scene.photo.shape[1:]
@@ -275,6 +275,6 @@ class ProposalExplorer(Explorer):
 
 
 def _first(trace: Trace) -> int:
-    """The object to begin with; the whole photo without objects."""
+    """Give the object to begin with; the whole photo without objects."""
     row = view.plainest(trace)
     return WHOLE_PHOTO if row is None else row

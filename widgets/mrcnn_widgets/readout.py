@@ -20,7 +20,7 @@ SHORT = 16
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """The font of the static pictures, of a size in pixels."""
+    """Give the font of the static pictures, of a size in pixels."""
     # Pillow's own font lacks ×, − and ≥.
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
 
@@ -45,7 +45,7 @@ class Readout(ipw.HTML):
         header: Sequence[str] = (),
         marked: int | None = None,
     ) -> None:
-        """Replaces the table.
+        """Replace the table.
 
         Args:
             rows: texts; the first column is aligned left, the others right.
@@ -78,7 +78,7 @@ class Readout(ipw.HTML):
         )
 
     def picture(self, width: int = 270) -> Image.Image:
-        """The table as a picture, with the lines that the page would show and a few more."""
+        """Give the table as a picture, with the lines that the page would show and a few more."""
         letters = font(11)
         rows = self.rows[: max(self.lines, 12)]
         image = Image.new("RGB", (width, 18 * (len(rows) + 1) + 8), PAPER)

@@ -169,7 +169,7 @@ class RPNTargetExplorer(Explorer):
         self._inspect()
 
     def _draw_view(self, change: Any = None) -> None:
-        """Shows the layers of the view, and hides those of the other."""
+        """Show the layers of the view, and hides those of the other."""
         mine = {"anchors": ["anchors"], "refinement": [*view.REFINEMENT]}
         switched = [name for names in mine.values() for name in names]
         kept = [key for key in self.canvas.hidden if key not in switched]
@@ -185,7 +185,7 @@ class RPNTargetExplorer(Explorer):
         self._inspect()
 
     def _selection(self) -> dict[str, Any]:
-        """The row that stands for the picked anchor in this view, if there is one."""
+        """Give the row that stands for the picked anchor in this view, if there is one."""
         if self.picked is None:
             return {}
         rows = (self.targets.positive_index == self.picked).nonzero().flatten().tolist()
@@ -194,7 +194,7 @@ class RPNTargetExplorer(Explorer):
         return {"selected": ("anchors", self.picked)}
 
     def _anchor(self, pick: tuple[str, int] | None) -> int | None:
-        """The anchor behind a row of a layer."""
+        """Give the anchor behind a row of a layer."""
         if pick is None or pick[0] not in ("anchors", *view.REFINEMENT):
             return None
         return pick[1] if pick[0] == "anchors" else int(self.targets.positive_index[pick[1]])

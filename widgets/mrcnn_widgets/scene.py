@@ -28,7 +28,7 @@ def _tiny() -> Any:
 
 
 def as_trace(source: Source) -> Trace:
-    """The trace itself, or a new one of the bundled model on a sample or a bundled photo."""
+    """Give the trace itself, or a new one of the bundled model on a sample or a bundled photo."""
     if isinstance(source, Trace):
         return source
     return trace(_tiny(), _as_sample(source))
@@ -75,7 +75,7 @@ class Scene:
         return self.letterbox.image
 
     def mask(self, row: int) -> Tensor:
-        """The mask of one object, bool [H, W] of the network's input."""
+        """Give the mask of one object, bool [H, W] of the network's input."""
         if self.trace is not None and self.trace.ground_truth is not None:
             return self.trace.ground_truth.masks[row]
         assert self._sample is not None
@@ -84,7 +84,7 @@ class Scene:
 
 
 def scene(source: Source) -> Scene:
-    """What there is to see before any network runs; a sample or a photo's name needs no model."""
+    """Make what there is to see before a network runs; a sample or a photo's name needs none."""
     if isinstance(source, Trace):
         truth, device = source.ground_truth, source.image.device
         nothing = torch.zeros((0, 4), device=device)

@@ -93,7 +93,7 @@ class Sizes(t.TraitType[tuple[float, ...], Any]):
 
 
 def _number(value: Any) -> float | None:
-    """The value as a finite number of Python's; None if it is none."""
+    """Give the value as a finite number of Python's; None if it is none."""
     if getattr(value, "shape", None) == ():
         value = value.item()
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -98,7 +98,7 @@ class Verdicts(ipw.VBox):
         return next((verdict for verdict in self.judged if verdict.subject == subject), None)
 
     def _fill(self, change: Any = None) -> None:
-        """Lists what the filter lets through."""
+        """List what the filter lets through."""
         count = len(self.judged)
         options = [(f"everything · {count}", EVERYTHING)]
         options += [(f"{name} · {number}", name) for name, number in view.reasons(self.judged)]
@@ -111,7 +111,7 @@ class Verdicts(ipw.VBox):
         self._select()
 
     def _select(self) -> None:
-        """Selects what is picked, if it is listed; the list itself stays, and so does its focus."""
+        """Select what is picked, if it is listed; the list itself stays, and so does its focus."""
         listed = [subject for _, subject in self._list.options]
         self._quiet = True
         self._list.value = self.picked if self.picked in listed else None
@@ -160,7 +160,7 @@ class Verdicts(ipw.VBox):
         ]
 
     def _offer(self, remedy: Remedy) -> ipw.Widget:
-        """A remedy with its price: a button where the explorers have its settings."""
+        """Give a remedy with its price: a button where the explorers have its settings."""
         if not set(remedy.settings) <= set(SETTINGS):
             return ipw.Label(str(remedy))
         button = ipw.Button(

@@ -65,7 +65,7 @@ class StaticView:
     canvas: Canvas
 
     def to_png(self) -> bytes:
-        """The picture to leave: of the canvas, unless a class has more to show."""
+        """Give the picture to leave: of the canvas, unless a class has more to show."""
         return self.canvas.to_png()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -142,14 +142,14 @@ class Canvas(StaticView, anywidget.AnyWidget):
         self.update(layers=layers)
 
     def __getitem__(self, name: str) -> Layer:
-        """The layer of that name."""
+        """Give the layer of that name."""
         for layer in self._layers:
             if layer.name == name:
                 return layer
         raise KeyError(f"no layer {name!r}; there are {[layer.name for layer in self._layers]}")
 
     def put(self, *layers: Layer) -> None:
-        """Replaces the layers of the same names, and adds the others on top."""
+        """Replace the layers of the same names, and adds the others on top."""
         fresh = {layer.name: layer for layer in layers}
         kept = [fresh.pop(layer.name, layer) for layer in self._layers]
         self.update(layers=[*kept, *fresh.values()])
@@ -157,7 +157,7 @@ class Canvas(StaticView, anywidget.AnyWidget):
     def update(
         self, photo: Any = None, layers: Sequence[Layer] | None = None, **traits: Any
     ) -> None:
-        """Changes photo, layers and traits in one message, so that the browser paints once.
+        """Change photo, layers and traits in one message, so that the browser paints once.
 
         Only what differs from before travels. What the user zoomed to, hid and thresholded stays;
         a selected row that is no more is let go. Who observes a trait is told once all is in place,
@@ -183,7 +183,7 @@ class Canvas(StaticView, anywidget.AnyWidget):
         return self[name].shown(self.hidden, self.thresholds)
 
     def to_png(self, width: int = 640) -> bytes:
-        """What the canvas shows, as a PNG: hidden groups, thresholds and selection included."""
+        """Draw what the canvas shows as a PNG, with hidden groups, thresholds and selection."""
         image = still.picture(
             self._pixels, self._layers, self.hidden, self.thresholds, self.selected, width
         )
@@ -201,7 +201,7 @@ class Canvas(StaticView, anywidget.AnyWidget):
         return f"Canvas({width}×{height}; {layers})"
 
     def _state_of(self, pixels: np.ndarray, layers: tuple[Layer, ...]) -> dict[str, Any]:
-        """Takes over photo and layers; returns the traits that describe them."""
+        """Take over photo and layers; returns the traits that describe them."""
         names = [layer.name for layer in layers]
         if len(set(names)) != len(names) or len(names) > MAX_LAYERS:
             raise ValueError(
@@ -221,7 +221,7 @@ class Canvas(StaticView, anywidget.AnyWidget):
         return state
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Takes over what the browser reports, but for picks in layers that have changed since.
+        """Take over what the browser reports, but for picks in layers that have changed since.
 
         A page may send anything: what is none of the traits it reports, or not of their form, is
         left out.

@@ -96,14 +96,14 @@ class Layer(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """The number of rows."""
+        """Give the number of rows."""
 
     def _set(self, **values: Any) -> None:
         for key, value in values.items():
             object.__setattr__(self, key, value)
 
     def _check_common(self) -> None:
-        """Turns what was given into arrays and refuses what does not fit the rows."""
+        """Turn what was given into arrays and refuses what does not fit the rows."""
         if not self.name or "/" in self.name:
             raise ValueError(f"layer name: expected text without '/', found {self.name!r}")
         groups = tuple(self.groups) or (Group(self.name),)
@@ -347,7 +347,7 @@ class GridLayer(Layer):
         return int(self.shape[0] * self.shape[1])
 
     def shown(self, hidden: Sequence[str], thresholds: Mapping[str, Any]) -> np.ndarray:
-        """A grid is shown as a whole or not at all."""
+        """Give a grid is shown as a whole or not at all."""
         return np.full(1, self.name not in hidden)
 
     def _check_common(self) -> None:
@@ -355,20 +355,20 @@ class GridLayer(Layer):
 
 
 def one_line(text: object) -> str:
-    """A text of the data as one line of at most `MAX_TEXT` letters: class names may be anything."""
+    """Make a text of the data one line of at most `MAX_TEXT` letters: names may be anything."""
     line = " ".join("".join(" " if category(c) in ("Cc", "Cs") else c for c in str(text)).split())
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 
 
 def as_numpy(values: Any) -> np.ndarray:
-    """An array of what numpy or torch holds, wherever it lies."""
+    """Give an array of what numpy or torch holds, wherever it lies."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
     return np.asarray(values)
 
 
 def _cut(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """A full mask as its tight crop and that crop's box; an empty mask has a zero box."""
+    """Give a full mask as its tight crop and that crop's box; an empty mask has a zero box."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if rows.size == 0:
         return mask[:0, :0], (0, 0, 0, 0)

@@ -111,7 +111,7 @@ def _draw_layer(image: Image.Image, layer: Layer, shown: np.ndarray, scale: floa
 
 
 def color_of(layer: Layer, row: int) -> str:
-    """The color of a row: its own, or its group's."""
+    """Give the color of a row: its own, or its group's."""
     return (
         layer.colors[row]
         if layer.colors is not None
@@ -120,7 +120,7 @@ def color_of(layer: Layer, row: int) -> str:
 
 
 def anchor_box(layer: Layer, row: int) -> np.ndarray:
-    """The box around a row, whatever it is."""
+    """Give the box around a row, whatever it is."""
     match layer:
         case BoxLayer() | MaskLayer():
             return layer.boxes[row]
@@ -263,7 +263,7 @@ def _rgb(color: str) -> tuple[int, int, int]:
 def _with_legend(
     image: Image.Image, layers: Sequence[Layer], rows: Mapping[str, np.ndarray]
 ) -> Image.Image:
-    """The picture with a line of chips below it: swatch, name, count."""
+    """Give the picture with a line of chips below it: swatch, name, count."""
     font = ImageFont.load_default(12)
     chips = [chip for layer in layers for chip in _chips(layer, rows[layer.name])]
     places, x, y = [], 8.0, 8

@@ -56,7 +56,7 @@ def export(photo: np.ndarray, layers: Sequence[Layer], **state: Any) -> dict[str
 
 
 def scene(photo: np.ndarray, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Describes a photo, uint8 [H, W, 3], with the descriptions that `encode` made of its layers.
+    """Describe a photo, uint8 [H, W, 3], with the descriptions that `encode` made of its layers.
 
     `width` and `height` are those of the photo; its picture and its masks hold every `step`-th
     pixel.
@@ -71,7 +71,7 @@ def wire_step(photo: np.ndarray) -> int:
 
 
 def as_photo(photo: Any) -> np.ndarray:
-    """A photo of NumPy's or torch's as uint8 [H, W, 3].
+    """Give a photo of NumPy's or torch's as uint8 [H, W, 3].
 
     Raises:
         ValueError: it is not uint8 RGB of shape [3, H, W] or [H, W, 3].
@@ -88,7 +88,7 @@ def as_photo(photo: Any) -> np.ndarray:
 
 
 def compress(photo: np.ndarray, step: int) -> bytes:
-    """A photo, uint8 [H, W, 3], as PNG if it is small, as JPEG if not."""
+    """Give a photo, uint8 [H, W, 3], as PNG if it is small, as JPEG if not."""
     image = Image.fromarray(photo)
     if step > 1:
         image = image.reduce(step)
@@ -101,7 +101,7 @@ def compress(photo: np.ndarray, step: int) -> bytes:
 
 
 def encode(layer: Layer, mask_step: int = 1) -> Encoded:
-    """A layer as it travels: a description that is JSON, and one compressed buffer of its arrays.
+    """Encode a layer: a description that is JSON, and one compressed buffer of its arrays.
 
     Args:
         layer: what to send.
@@ -159,7 +159,7 @@ def encode(layer: Layer, mask_step: int = 1) -> Encoded:
 
 
 def _group(group: Group) -> dict[str, str]:
-    """A group by its name, the key that hides it, and the text of its chip."""
+    """Give a group by its name, the key that hides it, and the text of its chip."""
     text = one_line(group.name)
     return {"name": group.name, "text": text, "color": group.color, "dash": group.dash}
 

@@ -248,7 +248,7 @@ def details(trace: Trace, picked: PickedProposal | None) -> list[Layer]:
 
 
 def _bins(picked: PickedProposal | None) -> GridLayer:
-    """The 7×7 bins. RoIAlign reads half a pixel of the feature map off: so are they drawn."""
+    """Give the 7×7 bins. RoIAlign reads half a pixel of the feature map off: so are they drawn."""
     look = [Group("bins", SKY)]
     if picked is None:
         return GridLayer("RoI bins", (1, 1), (0, 0), groups=look, origin=(-9.0, -9.0))

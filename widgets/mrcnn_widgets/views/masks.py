@@ -277,7 +277,7 @@ def facts(
 
 
 def _object_facts(trace: Trace, detection: int, truth: Truth | None) -> Sequence[tuple[str, str]]:
-    """The object that a detection found, or else the one that it overlaps most."""
+    """Give the object that a detection found, or else the one that it overlaps most."""
     annotated = trace.ground_truth
     if annotated is None:
         return [("object found", "none: no annotations")]

@@ -122,7 +122,7 @@ def small_picture(
 
 
 def facts(found: ObjectMask | None, mini: MiniMasks | None) -> list[tuple[str, str]]:
-    """What the mini-mask saves and costs."""
+    """Tell what the mini-mask saves and costs."""
     if found is None or mini is None:
         return [(NO_OBJECTS, "")]
     x1, y1, x2, y2 = found.box.tolist()
@@ -139,7 +139,7 @@ def facts(found: ObjectMask | None, mini: MiniMasks | None) -> list[tuple[str, s
 
 
 def sizes(found: ObjectMask) -> list[tuple[str, str, str]]:
-    """What the same mask is worth at other sizes: size, bytes and IoU of each."""
+    """Tell what the same mask is worth at other sizes: size, bytes and IoU of each."""
     ious = [float(found.shrunk(size).iou) for size in SIZES]
     return [
         (f"{size} × {size}", f"{size * size:,}", f"{iou:.4f}")
@@ -164,7 +164,7 @@ def _layer(
 
 
 def _crop(photo: Tensor, box: Tensor, size: int) -> Tensor:
-    """The photo inside the box, as coarse as the mini-mask."""
+    """Give the photo inside the box, as coarse as the mini-mask."""
     x1, y1, x2, y2 = box.round().int().tolist()
     if x2 <= x1 or y2 <= y1:
         return photo.new_zeros((3, size, size))

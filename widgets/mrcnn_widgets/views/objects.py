@@ -77,7 +77,7 @@ def objects_of(trace: Trace, in_photo: bool = False, **options: Any) -> BoxLayer
 def around(
     box: Float[Tensor, "4"], photo_size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """The part of a photo to look at: a box with a margin.
+    """Give the part of a photo to look at: a box with a margin.
 
     Args:
         box: [4] in pixels of the photo.

@@ -94,13 +94,13 @@ def plainest(trace: Trace) -> int | None:
 
 
 def boxes_of(proposals: Proposals, view: str) -> Float[Tensor, "K 4"]:
-    """The candidates' boxes as they are at a position of the scrubber."""
+    """Give the candidates' boxes as they are at a position of the scrubber."""
     early = {"score": proposals.top_anchors, "refined": proposals.refined}
     return early.get(view, proposals.clipped)
 
 
 def left_at(proposals: Proposals, view: str) -> dict[str, Int[Tensor, "M"]]:
-    """The candidates before and after a position of the scrubber, as "entered" and "stayed"."""
+    """Give the candidates that entered a position of the scrubber, and those that stayed."""
     history = proposals.steps
     places = [place for place, step in enumerate(history) if step.name in VIEWS[view].filters]
     return {
@@ -187,7 +187,7 @@ def layers(
 
 
 def _group_index(proposals: Proposals, view: str) -> np.ndarray:
-    """The group of every candidate, as far as its fate is known at a position of the scrubber."""
+    """Give the group of every candidate, as far as its fate is known at a position."""
     history = proposals.steps
     names = [step.name for step in history]
     known = names.index(VIEWS[view].filters[-1])
@@ -283,7 +283,7 @@ def facts(
 def table(
     left: Mapping[str, int], reach: Mapping[str, int], objects: int, drawn: int
 ) -> list[tuple[str, ...]]:
-    """What every step leaves: boxes, how many are gone, and the objects that they reach.
+    """Tell what every step leaves: boxes, how many are gone, and the objects that they reach.
 
     Args:
         left: made by `counts`.

@@ -118,7 +118,7 @@ def counts(targets: RPNTargets) -> dict[str, dict[str, int]]:
 
 
 def facts(anchors: Anchors, targets: RPNTargets, scene: Scene, row: int) -> list[tuple[str, str]]:
-    """What an anchor is taught, and what it overlaps, the most overlapped first.
+    """Tell what an anchor is taught, and what it overlaps, the most overlapped first.
 
     Args:
         anchors: a pyramid.
@@ -146,7 +146,7 @@ def facts(anchors: Anchors, targets: RPNTargets, scene: Scene, row: int) -> list
 
 
 def _fields(anchors: Anchors, matched: Match, rows: Any, names: Sequence[str]) -> dict[str, Any]:
-    """What the hover card says about some anchors."""
+    """Tell what the hover card says about some anchors."""
     index = torch.arange(len(anchors), device=anchors.boxes.device)[rows]
     fields: dict[str, Any] = {"level": Category(anchors.levels(index), anchors.level_names)}
     if names:
