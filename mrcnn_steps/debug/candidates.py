@@ -6,6 +6,7 @@ gate at which it ended.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,6 +14,7 @@ from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
 from mrcnn_steps.boxes import decode
+from mrcnn_steps.classification import Classification
 from mrcnn_steps.matching import overlaps
 from mrcnn_steps.settings import detection_settings
 from mrcnn_steps.steps import fates as left_at
@@ -86,6 +88,55 @@ class Candidates:
         return int(rows[self.probability[rows].argmax()])
 
 
+class Answers:
+    """What the second stage says of refined anchors, each asked about once.
+
+    Its answer depends on the box alone, so traces that differ in their settings share the answers.
+
+    Args:
+        trace: of a photo; what its own proposals were told is known already.
+
+    Attributes:
+        refined: [A, 4] every anchor, refined and clipped.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self.refined = refined_anchors(trace)
+        self._trace, self._said = trace, trace.classification
+        own = trace.proposals.anchor_index
+        self._row = torch.full((len(trace.anchors),), -1, device=own.device)
+        self._row[own] = torch.arange(len(own), device=own.device)
+
+    def of(self, anchors: Int[Tensor, "N"]) -> Classification:
+        """Give the answers about some anchors, and ask about those that are new.
+
+        Args:
+            anchors: [N] different rows of `trace.anchors`.
+
+        Returns:
+            Row n is what is said of the n-th.
+        """
+        new = anchors[self._row[anchors] < 0]
+        if len(new):
+            first = len(self._said.probs)
+            parts = [self._trace.classify(part) for part in self.refined[new].split(BATCH)]
+            self._said = _joined([self._said, *parts])
+            self._row[new] = torch.arange(first, first + len(new), device=new.device)
+        rows, said = self._row[anchors], self._said
+        return Classification(
+            said.roi_level[rows], said.logits[rows], said.probs[rows], said.deltas[rows]
+        )
+
+
+def _joined(parts: list[Classification]) -> Classification:
+    return Classification(
+        torch.cat([part.roi_level for part in parts]),
+        torch.cat([part.logits for part in parts]),
+        torch.cat([part.probs for part in parts]),
+        torch.cat([part.deltas for part in parts]),
+    )
+
+
 class Survey:
     """The candidates of some objects of a trace, asked about all at once.
 
@@ -94,39 +145,46 @@ class Survey:
         objects: rows of `trace.ground_truth`.
         iou: from which IoU on a box is an object's.
         score: that a detection has to exceed.
+        answers: of a trace of the same photo that differs in its settings only.
 
     Attributes:
         refined: [A, 4] every anchor, refined and clipped.
-        perfect: the second stage's answers for every object's own box: [G, C] probabilities, and
-            [G, 4] the box moved for the object's class and clipped.
     """
 
-    def __init__(self, trace: Trace, objects: list[int], iou: float, score: float) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        objects: list[int],
+        iou: float,
+        score: float,
+        answers: Answers | None = None,
+    ) -> None:
         truth = trace.ground_truth
         assert truth is not None
         self.trace, self.iou, self.score = trace, iou, score
         self._truth = truth
-        self.refined = refined_anchors(trace)
+        answers = Answers(trace) if answers is None else answers
+        self.refined = answers.refined
         self._landed = self._land(objects)
-        self._classes = truth.labels.unique()
         own = trace.proposals.anchor_index
         seen = torch.zeros(len(trace.anchors), dtype=torch.bool, device=own.device)
         for rows in self._landed.values():
             seen[rows] = True
         seen[own] = False
-        others = seen.nonzero().flatten()
-        boxes = torch.cat((self.refined[others], truth.boxes))
-        asked_probs, asked_moved = self._ask(boxes)
-        count = len(others)
-        rows = torch.arange(len(truth.boxes), device=own.device)
-        column = torch.searchsorted(self._classes, truth.labels)
-        self.perfect = asked_probs[count:], asked_moved[count:][rows, column]
-        answer = trace.classification
-        self._anchor = torch.cat((own, others))
-        self._probs = torch.cat((answer.probs, asked_probs[:count]))
-        own_moved = self._move(trace.proposals.boxes, answer.deltas)
-        self._moved = torch.cat((own_moved, asked_moved[:count]))
+        self._anchor = torch.cat((own, seen.nonzero().flatten()))
+        self._said = answers.of(self._anchor)
         self._gates()
+
+    @cached_property
+    def perfect(self) -> tuple[Float[Tensor, "G C"], Float[Tensor, "G 4"]]:
+        """The second stage's answers for every object's own box.
+
+        Probabilities, and the box moved for the object's class and clipped.
+        """
+        boxes = self._truth.boxes
+        said = [self.trace.classify(part) for part in boxes.split(BATCH)]
+        answer = _joined(said)
+        return answer.probs, self._move(boxes, answer.deltas, self._truth.labels)
 
     def of(self, object: int) -> Candidates:
         """Give the candidates of an object.
@@ -138,13 +196,13 @@ class Survey:
             The proposals, then what else landed, by anchor.
         """
         label = int(self._truth.labels[object])
-        column = int(torch.searchsorted(self._classes, self._truth.labels[object]))
         on_it = torch.zeros(len(self.refined), dtype=torch.bool, device=self._anchor.device)
         on_it[self._landed[object]] = True
         is_candidate = on_it[self._anchor]
         is_candidate[: len(self.trace.proposals)] = True
         rows = is_candidate.nonzero().flatten()
-        anchor, probs, moved = self._anchor[rows], self._probs[rows], self._moved[rows, column]
+        anchor, probs = self._anchor[rows], self._said.probs[rows]
+        moved = self._moved(rows, label)
         box = self._truth.boxes[object, None]
         probability = probs[:, label]
         moved_iou = overlaps(moved, box)[:, 0]
@@ -177,20 +235,21 @@ class Survey:
             for object, row in zip(objects, on_object, strict=True)
         }
 
-    def _ask(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The heads' probabilities for some boxes, and where they move them for each class."""
-        said = [self.trace.classify(part) for part in boxes.split(BATCH)]
-        moved = [
-            self._move(part, answer.deltas)
-            for part, answer in zip(boxes.split(BATCH), said, strict=True)
-        ]
-        return torch.cat([answer.probs for answer in said]), torch.cat(moved)
+    def _moved(self, rows: Tensor, label: int) -> Tensor:
+        """Where candidates are moved for a class; those of the detection stage are its own."""
+        labels = torch.full_like(rows, label)
+        moved = self._move(self.refined[self._anchor[rows]], self._said.deltas[rows], labels)
+        found = self.trace.detections
+        own = (found.candidate_label == label).nonzero().flatten()
+        # Proposals are the first of the rows.
+        moved[found.candidate_proposal[own]] = found.clipped[own]
+        return moved
 
-    def _move(self, boxes: Tensor, deltas: Tensor) -> Tensor:
-        """Boxes moved by their deltas for each of the objects' classes, and clipped."""
-        count = len(self._classes)
+    def _move(self, boxes: Tensor, deltas: Tensor, labels: Tensor) -> Tensor:
+        """Boxes moved by their deltas for a class each, and clipped."""
         # A head may share one delta among all classes.
-        own = deltas[:, self._classes] if deltas.shape[1] > 1 else deltas.expand(-1, count, 4)
+        column = labels if deltas.shape[1] > 1 else torch.zeros_like(labels)
+        own = deltas[torch.arange(len(boxes), device=boxes.device), column]
         moved = decode(own, boxes, detection_settings(self.trace.model)["weights"])
         return clip_boxes_to_image(moved, self.trace.image_size)
 
@@ -208,7 +267,7 @@ class Survey:
         count = len(self.trace.proposals)
         gate = self._first_gate[self._anchor[rows]]
         proposal = rows[rows < count]
-        classes = 1 if self._one_class_each else self._probs.shape[1]
+        classes = 1 if self._one_class_each else self._said.probs.shape[1]
         candidate = proposal if self._one_class_each else proposal * classes + label
         # Past `proposal_limit`: the stage's steps begin with background and score.
         second = self._second_gate[candidate] - 2 + GATES.index("min_size")

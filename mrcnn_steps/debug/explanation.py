@@ -5,6 +5,7 @@ import html
 import io
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,7 @@ from PIL import Image
 
 from mrcnn_steps.debug.evidence import corners
 from mrcnn_steps.debug.fates import Fate, fates
-from mrcnn_steps.debug.remedies import OF_THE_WEIGHTS, Remedy, remedies
+from mrcnn_steps.debug.remedies import OF_THE_WEIGHTS, Remedy, Search, changes_in_words
 from mrcnn_steps.debug.words import sentences
 from mrcnn_steps.palette import ANCHOR, DETECTION, OBJECT, PROPOSAL, SUPPRESSOR
 from mrcnn_steps.tracing import Trace
@@ -44,12 +45,17 @@ class Explanation:
 
     @cached_property
     def remedies(self) -> tuple[Remedy, ...]:
-        """The changes that bring the object back; looked for when they are first asked for."""
-        if self.fate.found:
-            return ()
-        return remedies(
-            self.trace, self.fate.object, iou=self.iou, score_threshold=self.score_threshold
-        )
+        """What brings the object back; looked for when it is first asked for.
+
+        All settings that do; where none does, the first other view of the photo in which it is
+        found. `remedies` of this package looks for all views.
+        """
+        found = self._search.settings
+        return found or tuple(islice(self._search.views(), 1))
+
+    @cached_property
+    def _search(self) -> Search:
+        return Search(self.trace, self.fate, self.iou, self.score_threshold)
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -57,15 +63,26 @@ class Explanation:
         said = sentences(self.trace, self.fate)
         if self.fate.found:
             return tuple(said)
-        found = [f"Remedy: {remedy}." for remedy in self.remedies]
-        if not found:
-            views = ", nor another view of it" if self.fate.cause in OF_THE_WEIGHTS else ""
-            found = [f"No setting brings it back{views}: training is needed."]
+        found = [f"Remedy: {remedy}." for remedy in self.remedies] or self._no_remedy()
         room = LINES - len(said)
         if len(found) > room:
             more = len(found) - room + 1
             found = [*found[: room - 1], f"And {more} more remedies."]
         return (*said, *found)
+
+    def _no_remedy(self) -> list[str]:
+        """What was tried in vain."""
+        views = ", nor another view of it" if self.fate.cause in OF_THE_WEIGHTS else ""
+        said = [f"No setting brings it back{views}: training is needed."]
+        near = self._search.box_only
+        if near is not None:
+            changed = changes_in_words(near.changes)
+            said.insert(
+                0,
+                f"With {changed} its box comes back, but its mask stays at an IoU of "
+                f"{near.mask_iou:.2f} < {self.iou:g}.",
+            )
+        return said
 
     def __str__(self) -> str:
         return "\n".join(self.lines)

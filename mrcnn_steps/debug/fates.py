@@ -8,6 +8,7 @@ proposals" and "recall of the detections" apart is not the same: a proposal of I
 refined to 0.6.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -132,20 +133,26 @@ def fates(trace: Trace, iou: float = 0.5, score_threshold: float | None = None) 
     return known + _unknown(trace)
 
 
-def found_objects(trace: Trace, iou: float = 0.5) -> Bool[Tensor, "G"]:
+def found_objects(
+    trace: Trace,
+    iou: float = 0.5,
+    compare: Callable[[Trace, int, int], float | None] | None = None,
+) -> Bool[Tensor, "G"]:
     """Tell which objects are found, without asking why the others are not.
 
     Args:
         trace: of a photo with annotations.
         iou: see `fates`.
+        compare: gives the IoU of an object's mask with a detection's; `mask_iou` without.
 
     Returns:
         [G] whether the fate of each is "found".
     """
+    compare = mask_iou if compare is None else compare
     found = match_trace(trace, iou).detection_of
     verdicts = found >= 0
     for object in verdicts.nonzero().flatten().tolist():
-        overlap = mask_iou(trace, object, int(found[object]))
+        overlap = compare(trace, object, int(found[object]))
         verdicts[object] = overlap is None or overlap >= iou
     return verdicts
 

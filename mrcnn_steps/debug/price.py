@@ -97,28 +97,30 @@ class Tally:
         )
 
 
-def tally(trace: Trace, iou: float) -> Tally:
+def tally(trace: Trace, iou: float, found: Bool[Tensor, "G"] | None = None) -> Tally:
     """Count what a trace finds.
 
     Args:
         trace: of a photo with annotations or without.
         iou: from which IoU on a box, or a mask, is an object's.
+        found: [G] whether each object is found, where that is known already.
 
     Returns:
         What counts of it.
     """
-    truth, result = trace.ground_truth, trace.result
+    truth, detections = trace.ground_truth, trace.detections
     matches = match_trace(trace, iou)
-    nothing = result["labels"][:0]
+    nothing = detections.labels[:0]
+    objects = detections.boxes[:0] if truth is None else truth.boxes
+    if found is None:
+        found = nothing.bool() if truth is None else found_objects(trace, iou)
     return Tally(
         objects=nothing if truth is None else truth.objects,
-        object_boxes=result["boxes"][:0]
-        if truth is None
-        else trace.letterbox.undo_boxes(truth.boxes),
-        found=nothing.bool() if truth is None else found_objects(trace, iou),
-        boxes=result["boxes"],
-        labels=result["labels"],
-        scores=result["scores"],
+        object_boxes=trace.letterbox.undo_boxes(objects),
+        found=found,
+        boxes=trace.letterbox.undo_boxes(detections.boxes),
+        labels=detections.labels,
+        scores=detections.scores,
         wrong=(matches.object_of < 0) & ~matches.ignored,
     )
 

@@ -7,17 +7,18 @@ Where no gate is to blame, the photo is run again in other views.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 from tqdm import tqdm
 
 from mrcnn_steps.data import Sample
-from mrcnn_steps.debug.candidates import GATES, Survey
-from mrcnn_steps.debug.fates import fates, found_objects, operating_threshold
+from mrcnn_steps.debug.candidates import GATES
+from mrcnn_steps.debug.fates import Fate, fates, operating_threshold
 from mrcnn_steps.debug.gates import Measure, measure
-from mrcnn_steps.debug.price import NOTHING, Price, Tally, price, tally
+from mrcnn_steps.debug.price import NOTHING, Price, Tally, price
 from mrcnn_steps.debug.rerun import SETTINGS, Value, current, rerun, variant
 from mrcnn_steps.debug.treatments import (
     CROP,
@@ -27,6 +28,8 @@ from mrcnn_steps.debug.treatments import (
     tally_treated,
     treat,
 )
+from mrcnn_steps.debug.trials import Trials
+from mrcnn_steps.matching import match_trace
 from mrcnn_steps.tracing import Trace
 from mrcnn_steps.tracing import trace as run
 
@@ -115,11 +118,21 @@ class Remedy:
         return {change.setting: change.new for change in self.changes}
 
     def __str__(self) -> str:
-        changes = " and ".join(
-            f"{change.setting} {change.old:g} → {change.new:g}" for change in self.changes
-        )
         data = "" if self.price_on_data is None else f"; {self.price_on_data}"
-        return f"{changes} ({self.price}{data})"
+        return f"{changes_in_words(self.changes)} ({self.price}{data})"
+
+
+@dataclass(frozen=True)
+class BoxOnly:
+    """A change that brings an object's box back, but not its mask.
+
+    Attributes:
+        changes: see `Remedy`.
+        mask_iou: of the mask with the object's.
+    """
+
+    changes: tuple[Change, ...]
+    mask_iou: float
 
 
 def remedies(
@@ -148,95 +161,159 @@ def remedies(
         IndexError: there is no such object.
         ValueError: see `fates`.
     """
-    score = operating_threshold(trace, iou, score_threshold)
-    base = rerun(trace, {SCORE: score})
-    every = fates(base, iou)
+    every = fates(trace, iou, score_threshold)
     if not 0 <= object_index < len(every):
         raise IndexError(f"object {object_index} does not exist: there are {len(every)}")
-    cause = every[object_index].cause
-    if cause not in SETTING_OF_GATE and cause not in (*OF_THE_WEIGHTS, "min_size", "merged"):
-        return ()
-    before = tally(base, iou)
-    found = [
-        Remedy(_changes(base, settings), price(before, tally(after, iou), iou))
-        for settings, after in _by_settings(base, object_index, iou)
-    ]
-    if cause in OF_THE_WEIGHTS:
-        found += _by_treatment(base, object_index, iou, progress)
+    search = Search(trace, every[object_index], iou, score_threshold)
+    found = [*search.settings, *search.views(progress)]
     if dataset is None or not found:
         return tuple(found)
-    return _priced(base, found, dataset, iou, progress)
+    return _priced(search.base, found, dataset, iou, progress)
 
 
-# -- Settings --------------------------------------------------------------------------------
+class Search:
+    """The search for what brings an object back.
 
+    Args:
+        trace: of a photo with annotations.
+        fate: of the object, made by `fates` with the same thresholds.
+        iou: see `fates`.
+        score_threshold: see `fates`.
 
-def _by_settings(base: Trace, object: int, iou: float) -> Iterator[tuple[dict[str, Value], Trace]]:
-    """Settings after which the object is found, and the trace then: one at a time, else two."""
-    failed: list[tuple[dict[str, Value], Trace]] = []
-    alone = False
-    for setting, value in _wanted(base, object, iou).items():
-        settings, after = _push(base, {setting: value}, setting, object, iou)
-        if found_objects(after, iou)[object]:
-            alone = True
-            yield settings, after
-        else:
-            failed.append((settings, after))
-    if alone:
-        return
-    proved: set[frozenset[str]] = set()
-    for first, half_way in failed:
-        for setting, value in _wanted(half_way, object, iou).items():
-            if setting in first or frozenset((*first, setting)) in proved:
-                continue
-            settings, after = _push(base, first | {setting: value}, setting, object, iou)
-            if found_objects(after, iou)[object]:
-                proved.add(frozenset(settings))
-                yield settings, after
-
-
-def _push(
-    base: Trace, settings: dict[str, Value], last: str, object: int, iou: float
-) -> tuple[dict[str, Value], Trace]:
-    """Run again, and while the object stays lost move the last setting to what is asked next."""
-    after = rerun(base, settings)
-    for _ in range(PUSHES):
-        if found_objects(after, iou)[object]:
-            break
-        value = _wanted(after, object, iou).get(last)
-        if value is None:
-            break
-        settings = settings | {last: value}
-        after = rerun(base, settings)
-    return settings, after
-
-
-def _wanted(trace: Trace, object: int, iou: float) -> dict[str, Value]:
-    """The smallest change of each setting that lets an able candidate through its gate.
-
-    Of the score threshold it is the one that makes a candidate able.
+    Attributes:
+        base: the trace at the score threshold.
+        box_only: of the changes that were tried, the one that brings the box back with the best
+            mask, where none brings the object back; known once `settings` are.
     """
-    score = trace.detections.score_threshold
-    truth = trace.ground_truth
-    assert truth is not None
-    label = int(truth.labels[object])
-    candidates = Survey(trace, [object], iou, score).of(object)
-    wanted: dict[str, list[Value]] = {}
-    for row in candidates.able.nonzero().flatten().tolist():
-        gate = GATES[int(candidates.gate[row])]
-        setting = SETTING_OF_GATE.get(gate)
-        if setting is not None:
-            measured = measure(trace, gate, int(candidates.anchor[row]), label)
-            wanted.setdefault(setting, []).append(_let_through(setting, measured))
-    nearly = (candidates.moved_iou >= iou) & ~candidates.says & (candidates.probability > 0)
-    if nearly.any():
-        probability = float(candidates.probability[candidates.best(nearly)])
-        wanted[SCORE] = [_below(probability)]
-    now = current(trace)
-    best = {
-        setting: (max if setting in FLOORS else min)(values) for setting, values in wanted.items()
-    }
-    return {setting: value for setting, value in best.items() if value != now[setting]}
+
+    def __init__(
+        self, trace: Trace, fate: Fate, iou: float = 0.5, score_threshold: float | None = None
+    ) -> None:
+        score = operating_threshold(trace, iou, score_threshold)
+        self.base = trace
+        if score != trace.detections.score_threshold:
+            self.base = rerun(trace, {SCORE: score})
+        self.box_only: BoxOnly | None = None
+        self._fate, self._object = fate, fate.object
+        self._trials = Trials(self.base, iou)
+
+    @cached_property
+    def settings(self) -> tuple[Remedy, ...]:
+        """The settings that help, one at a time; where none does, two at a time."""
+        cause = self._fate.cause
+        if cause not in SETTING_OF_GATE and cause not in (*OF_THE_WEIGHTS, "min_size", "merged"):
+            return ()
+        before = self._trials.tally(self.base)
+        return tuple(
+            Remedy(
+                _changes(self.base, settings),
+                price(before, self._trials.tally(trial), self._trials.iou),
+            )
+            for settings, trial in self._try_settings()
+        )
+
+    def views(self, progress: bool = True) -> Iterator[Remedy]:
+        """Run other views of the photo, one after another, where the weights are to blame.
+
+        Args:
+            progress: show a bar.
+
+        Returns:
+            Those in which the object is found, as soon as each is.
+        """
+        if self._fate.cause not in OF_THE_WEIGHTS:
+            return
+        base, iou = self.base, self._trials.iou
+        photo, truth = base.sample, base.ground_truth
+        assert photo is not None
+        assert truth is not None
+        row = int(truth.objects[self._object])
+        before = self._trials.tally(base)
+        for treatment in tqdm(TREATMENTS, desc="other views", disable=not progress, leave=False):
+            window = crop_window(photo, row) if treatment.name == CROP else None
+            if treatment.name == CROP and window is None:
+                continue
+            after = tally_treated(treat(base, treatment, window), treatment, window, iou)
+            if bool(after.found[after.objects == row].any()):
+                compared = before if window is None else before.within(window)
+                change = Change(treatment.name, treatment.old, treatment.new)
+                yield Remedy((change,), price(compared, after, iou))
+
+    def _try_settings(self) -> Iterator[tuple[dict[str, Value], Trace]]:
+        """Settings after which the object is found, and the trial: one at a time, else two."""
+        failed: list[tuple[dict[str, Value], Trace]] = []
+        alone = False
+        for setting, value in self._wanted(self.base).items():
+            settings, trial = self._push({setting: value}, setting)
+            if self._is_found(settings, trial):
+                alone = True
+                yield settings, trial
+            else:
+                failed.append((settings, trial))
+        if alone:
+            return
+        proved: set[frozenset[str]] = set()
+        for first, half_way in failed:
+            for setting, value in self._wanted(half_way).items():
+                if setting in first or frozenset((*first, setting)) in proved:
+                    continue
+                settings, trial = self._push(first | {setting: value}, setting)
+                if self._is_found(settings, trial):
+                    proved.add(frozenset(settings))
+                    yield settings, trial
+
+    def _push(self, settings: dict[str, Value], last: str) -> tuple[dict[str, Value], Trace]:
+        """Run, and while the object stays lost move the last setting to what is asked next."""
+        trial = self._trials.run(settings)
+        for _ in range(PUSHES):
+            if self._is_found(settings, trial):
+                break
+            value = self._wanted(trial).get(last)
+            if value is None:
+                break
+            settings = settings | {last: value}
+            trial = self._trials.run(settings)
+        return settings, trial
+
+    def _is_found(self, settings: dict[str, Value], trial: Trace) -> bool:
+        """Whether a trial finds the object; of one with its box alone, a note is taken."""
+        detection = int(match_trace(trial, self._trials.iou).detection_of[self._object])
+        if detection < 0:
+            return False
+        overlap = self._trials.mask_iou(trial, self._object, detection)
+        if overlap is None or overlap >= self._trials.iou:
+            return True
+        if self.box_only is None or overlap > self.box_only.mask_iou:
+            self.box_only = BoxOnly(_changes(self.base, settings), overlap)
+        return False
+
+    def _wanted(self, trial: Trace) -> dict[str, Value]:
+        """The smallest change of each setting that lets an able candidate through its gate.
+
+        Of the score threshold it is the one that makes a candidate able.
+        """
+        truth = trial.ground_truth
+        assert truth is not None
+        label = int(truth.labels[self._object])
+        candidates = self._trials.candidates(trial, self._object)
+        wanted: dict[str, list[Value]] = {}
+        for row in candidates.able.nonzero().flatten().tolist():
+            gate = GATES[int(candidates.gate[row])]
+            setting = SETTING_OF_GATE.get(gate)
+            if setting is not None:
+                measured = measure(trial, gate, int(candidates.anchor[row]), label)
+                wanted.setdefault(setting, []).append(_let_through(setting, measured))
+        near = candidates.moved_iou >= self._trials.iou
+        nearly = near & ~candidates.says & (candidates.probability > 0)
+        if nearly.any():
+            probability = float(candidates.probability[candidates.best(nearly)])
+            wanted[SCORE] = [_below(probability)]
+        now = current(trial)
+        best = {
+            setting: (max if setting in FLOORS else min)(values)
+            for setting, values in wanted.items()
+        }
+        return {setting: value for setting, value in best.items() if value != now[setting]}
 
 
 def _let_through(setting: str, measured: Measure) -> Value:
@@ -257,31 +334,14 @@ def _below(value: float) -> float:
     return max(round(math.ceil(value / step) * step - step, DECIMALS), 0.0)
 
 
+def changes_in_words(changes: Sequence[Change]) -> str:
+    """Say changes, such as "rpn.nms_thresh 0.7 → 0.75"."""
+    return " and ".join(f"{each.setting} {each.old:g} → {each.new:g}" for each in changes)
+
+
 def _changes(base: Trace, settings: Mapping[str, Value]) -> tuple[Change, ...]:
     now = current(base)
     return tuple(Change(name, now[name], value) for name, value in settings.items())
-
-
-# -- Other views of the photo ----------------------------------------------------------------
-
-
-def _by_treatment(base: Trace, object: int, iou: float, progress: bool) -> list[Remedy]:
-    """The views of the photo in which the object is found."""
-    photo, truth = base.sample, base.ground_truth
-    assert photo is not None
-    assert truth is not None
-    row = int(truth.objects[object])
-    before, found = tally(base, iou), []
-    for treatment in tqdm(TREATMENTS, desc="other views", disable=not progress, leave=False):
-        window = crop_window(photo, row) if treatment.name == CROP else None
-        if treatment.name == CROP and window is None:
-            continue
-        after = tally_treated(treat(base, treatment, window), treatment, window, iou)
-        if bool(after.found[after.objects == row].any()):
-            compared = before if window is None else before.within(window)
-            change = Change(treatment.name, treatment.old, treatment.new)
-            found.append(Remedy((change,), price(compared, after, iou)))
-    return found
 
 
 # -- A data set ------------------------------------------------------------------------------
@@ -295,9 +355,10 @@ def _priced(
     totals = [NOTHING] * len(found)
     for index in tqdm(range(len(dataset)), desc="price", disable=not progress, leave=False):
         one = run(model, _as_sample(dataset[index], base.class_names), base.class_names)
-        before = tally(one, iou)
+        trials = Trials(one, iou)
+        before = trials.tally(one)
         for place, remedy in enumerate(found):
-            after = _tally_after(one, remedy, iou)
+            after = _tally_after(trials, remedy)
             if after is not None:
                 totals[place] += price(before, after, iou)
     return tuple(
@@ -306,15 +367,15 @@ def _priced(
     )
 
 
-def _tally_after(one: Trace, remedy: Remedy, iou: float) -> Tally | None:
+def _tally_after(trials: Trials, remedy: Remedy) -> Tally | None:
     """What a photo finds after a remedy; None for a crop, which is about one object."""
     [first, *_] = remedy.changes
     if first.setting == CROP:
         return None
     if first.setting in SETTINGS:
-        return tally(rerun(one, remedy.settings), iou)
+        return trials.tally(trials.run(remedy.settings))
     treatment = Treatment(first.setting, first.old, first.new)
-    return tally_treated(treat(one, treatment), treatment, None, iou)
+    return tally_treated(treat(trials.trace, treatment), treatment, None, trials.iou)
 
 
 def _as_sample(item: Any, class_names: tuple[str, ...]) -> Sample:

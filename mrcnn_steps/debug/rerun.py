@@ -12,8 +12,10 @@ import torch
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from mrcnn_steps.detection import detect
+from mrcnn_steps.classification import Classification
+from mrcnn_steps.detection import Detections, detect
 from mrcnn_steps.model.network import LetterboxTransform
+from mrcnn_steps.nms import Overlaps
 from mrcnn_steps.proposals import Proposals, propose
 from mrcnn_steps.settings import detection_settings
 from mrcnn_steps.tracing import Trace
@@ -74,23 +76,17 @@ def rerun(trace: Trace, settings: Mapping[str, Value]) -> Trace:
     Raises:
         ValueError: there is no such setting.
     """
-    _check(settings)
+    check_settings(settings)
     now = current(trace)
     changed = {name: value for name, value in settings.items() if value != now[name]}
     stages = {SETTINGS[name].stage for name in changed}
-    of_detection = _of_stage(now | changed, "detection") | {
-        "weights": detection_settings(trace.model)["weights"],
-        "min_size": trace.detections.min_size,
-        "best_class_only": len(trace.detections.candidate_label) == len(trace.proposals),
-    }
     if "proposals" in stages:
-        proposals = _propose(trace, changed)
-        return trace.with_proposals(proposals, **of_detection)
+        proposals = propose_again(trace, changed)
+        return trace.with_proposals(proposals, **detection_keywords(trace, changed))
     if "detection" not in stages:
         return trace
-    answer = trace.classification
     return trace.with_detections(
-        detect(trace.proposals, answer.probs, answer.deltas, trace.image_size, **of_detection)
+        detect_again(trace, changed, trace.proposals, trace.classification)
     )
 
 
@@ -108,7 +104,7 @@ def variant(model: FasterRCNN, settings: Mapping[str, Value], scale: float = 1.0
     Raises:
         ValueError: there is no such setting.
     """
-    _check(settings)
+    check_settings(settings)
     changed = _shallow(model)
     changed.rpn, changed.roi_heads = _shallow(model.rpn), _shallow(model.roi_heads)
     for name, value in settings.items():
@@ -137,14 +133,15 @@ def code(setting: str, value: Value) -> str:
     return f"model.{part}.{attribute} = {value:g}"
 
 
-def _check(settings: Mapping[str, Value]) -> None:
+def check_settings(settings: Mapping[str, Value]) -> None:
+    """Raise a ValueError if one of the settings is not among `SETTINGS`."""
     unknown = sorted(set(settings) - set(SETTINGS))
     if unknown:
         raise ValueError(f"setting: expected some of {', '.join(SETTINGS)}, found {unknown[0]!r}")
 
 
-def _of_stage(settings: Mapping[str, Value], stage: str) -> dict[str, Any]:
-    """The settings of one stage, as keyword arguments of its function."""
+def of_stage(settings: Mapping[str, Value], stage: str) -> dict[str, Any]:
+    """Give the settings of one stage, as keyword arguments of its function."""
     return {
         SETTINGS[name].keyword: value
         for name, value in settings.items()
@@ -152,15 +149,60 @@ def _of_stage(settings: Mapping[str, Value], stage: str) -> dict[str, Any]:
     }
 
 
-def _propose(trace: Trace, changed: Mapping[str, Value]) -> Proposals:
+def propose_again(
+    trace: Trace, changed: Mapping[str, Value], overlaps: Overlaps | None = None
+) -> Proposals:
+    """Choose a trace's proposals with other settings.
+
+    Args:
+        trace: of a photo.
+        changed: new values of some of `SETTINGS`; those of other stages are left alone.
+        overlaps: see `propose`.
+
+    Returns:
+        The proposals.
+    """
     own = trace.proposals
     if set(changed) & set(_RPN) == {"rpn.post_nms_top_n"}:
         return own.limited(int(changed["rpn.post_nms_top_n"]))
     sizes = [grid.count for grid in trace.anchors.grids] if own.per_level else None
-    settings = _of_stage(current(trace) | dict(changed), "proposals")
+    settings = of_stage(current(trace) | dict(changed), "proposals")
     return propose(
-        trace.objectness, trace.rpn_deltas, trace.anchors, trace.image_size, sizes, **settings
+        trace.objectness,
+        trace.rpn_deltas,
+        trace.anchors,
+        trace.image_size,
+        sizes,
+        overlaps=overlaps,
+        **settings,
     )
+
+
+def detection_keywords(trace: Trace, changed: Mapping[str, Value]) -> dict[str, Any]:
+    """Give the keyword arguments of `detect` for a trace with other settings."""
+    return of_stage(current(trace) | dict(changed), "detection") | {
+        "weights": detection_settings(trace.model)["weights"],
+        "min_size": trace.detections.min_size,
+        "best_class_only": len(trace.detections.candidate_label) == len(trace.proposals),
+    }
+
+
+def detect_again(
+    trace: Trace, changed: Mapping[str, Value], proposals: Proposals, answer: Classification
+) -> Detections:
+    """Choose the detections with other settings.
+
+    Args:
+        trace: of a photo, whose other settings stay.
+        changed: new values of some of `SETTINGS`; those of other stages are left alone.
+        proposals: to choose among.
+        answer: what the box head says of them.
+
+    Returns:
+        The detections.
+    """
+    keywords = detection_keywords(trace, changed)
+    return detect(proposals, answer.probs, answer.deltas, trace.image_size, **keywords)
 
 
 _RPN = tuple(name for name, place in SETTINGS.items() if place.stage == "proposals")
