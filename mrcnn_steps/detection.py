@@ -125,7 +125,11 @@ class Detections:
             return None
         same_class = self.candidate_label[self.nms_rows] == self.candidate_label[row]
         rivals = self.nms_rows[same_class]
-        return suppressor(self.clipped, self.candidate_score, row, rivals, self.nms_threshold)
+        # Of the many candidates these alone are looked at.
+        rows = torch.cat((rivals, rivals.new_tensor([row])))
+        kept = torch.arange(len(rivals), device=rows.device)
+        boxes, scores = self.clipped[rows], self.candidate_score[rows]
+        return int(rows[suppressor(boxes, scores, len(rivals), kept, self.nms_threshold)])
 
 
 def detect(

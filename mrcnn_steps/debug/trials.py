@@ -19,6 +19,11 @@ from mrcnn_steps.nms import Overlaps
 from mrcnn_steps.proposals import Proposals
 from mrcnn_steps.tracing import Trace
 
+TOP_K, LIMIT = "rpn.pre_nms_top_n", "rpn.post_nms_top_n"
+
+# Numbers of candidates whose overlaps are remembered; each takes some ten megabytes.
+MOST_OVERLAPS = 3
+
 
 class Trials:
     """Settings tried on a trace.
@@ -31,8 +36,10 @@ class Trials:
     def __init__(self, trace: Trace, iou: float) -> None:
         self.trace, self.iou = trace, iou
         self._answers = Answers(trace)
-        self._proposals: dict[tuple[tuple[str, Value], ...], Proposals] = {}
-        self._overlaps: Overlaps | None = None
+        # By the RPN's settings that were changed, but for the limit.
+        own: dict[tuple[tuple[str, Value], ...], Proposals] = {(): trace.proposals}
+        self._proposals = own
+        self._overlaps: dict[Value, Overlaps] = {}
         self._mask_iou: dict[tuple[int, int, int], float | None] = {}
 
     def run(self, settings: Mapping[str, Value]) -> Trace:
@@ -100,17 +107,26 @@ class Trials:
         return self._mask_iou[key]
 
     def _propose(self, changed: Mapping[str, Value]) -> Proposals:
-        own = self.trace.proposals
         of_rpn = {name: value for name, value in changed.items() if name.startswith("rpn.")}
         if not of_rpn:
-            return own
+            return self.trace.proposals
+        limit = of_rpn.pop(LIMIT, None)
         key = tuple(sorted(of_rpn.items()))
         if key not in self._proposals:
-            shared = None
-            # NMS at another threshold needs the overlaps again, which depend on the top k alone.
-            if not own.per_level and "rpn.pre_nms_top_n" not in of_rpn:
-                if self._overlaps is None:
-                    self._overlaps = Overlaps(own.clipped, own.top_scores)
-                shared = self._overlaps
+            shared = self._shared_overlaps(of_rpn)
             self._proposals[key] = propose_again(self.trace, of_rpn, shared)
-        return self._proposals[key]
+        found = self._proposals[key]
+        return found if limit is None else found.limited(int(limit))
+
+    def _shared_overlaps(self, of_rpn: Mapping[str, Value]) -> Overlaps | None:
+        """The overlaps of the candidates, which depend on the top k alone; None level by level."""
+        if self.trace.proposals.per_level:
+            return None
+        count = of_rpn.get(TOP_K, self.trace.proposals.pre_nms_top_n)
+        if count not in self._overlaps:
+            # A size that no box has: the candidates without their NMS.
+            every = propose_again(self.trace, {TOP_K: count, "rpn.min_size": 1e9})
+            if len(self._overlaps) == MOST_OVERLAPS:
+                self._overlaps.pop(next(iter(self._overlaps)))
+            self._overlaps[count] = Overlaps(every.clipped, every.top_scores)
+        return self._overlaps[count]
