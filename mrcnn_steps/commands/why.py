@@ -5,7 +5,7 @@ mrcnn-steps why PHOTO [--object N | --all] [--annotations FILE [--images DIR]] [
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,13 @@ from mrcnn_steps.debug.explanation import Explanation, explain_missed
 from mrcnn_steps.debug.fates import Fate, fates
 from mrcnn_steps.debug.lineage import describe, lineage
 from mrcnn_steps.debug.remedies import Remedy
-from mrcnn_steps.debug.words import verdict
+from mrcnn_steps.debug.words import sentences, verdict
 from mrcnn_steps.files import write_atomically
+from mrcnn_steps.matching import overlaps
 from mrcnn_steps.tracing import Trace, trace
+
+# Candidates that are listed below the detection that suppressed them.
+MOST_SUPPRESSED = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of a photo in the file",
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--object", type=int, metavar="N", help="explain this object")
-    which.add_argument("--all", action="store_true", help="explain every object that was missed")
+    which.add_argument(
+        "--object",
+        type=int,
+        metavar="N",
+        help="explain this object, and look for what would bring it back",
+    )
+    which.add_argument(
+        "--all",
+        action="store_true",
+        help="explain every object that was missed, without looking for remedies",
+    )
     parser.add_argument("--annotations", type=Path, metavar="FILE", help="COCO instances file")
     parser.add_argument(
         "--images",
@@ -79,18 +92,22 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.object is not None and not 0 <= args.object < len(every):
         raise ValueError(f"--object: expected 0 to {len(every) - 1}, found {args.object}")
-    asked = [fate.object for fate in every if args.all and not fate.found]
-    asked += [] if args.object is None else [args.object]
-    told = [explain_missed(traced, row, score_threshold=args.score) for row in asked]
+    told = None
+    if args.object is not None:
+        told = explain_missed(traced, args.object, score_threshold=args.score)
     if args.json:
-        about = {explained.fate.object: explained.remedies for explained in told}
+        about = {} if told is None else {told.fate.object: told.remedies}
         print(json.dumps([_record(fate, about.get(fate.object)) for fate in every], indent=1))
-    elif told:
-        print("\n\n".join(str(explained) for explained in told))
+    elif told is not None:
+        print(told)
+    elif args.all and not all(fate.found for fate in every):
+        missed = [fate for fate in every if not fate.found]
+        print("\n\n".join("\n".join(sentences(traced, fate)) for fate in missed))
+        print(f"\nWhat would bring one back: --object {missed[0].object}.")
     else:
         _print_verdicts(every)
-    if args.out is not None:
-        _draw(told[0], args.out)
+    if args.out is not None and told is not None:
+        _draw(told, args.out)
     return 0
 
 
@@ -147,7 +164,7 @@ def _print_detections(traced: Trace, args: argparse.Namespace) -> None:
                 "name": traced.class_names[int(found.labels[row])],
                 "score": float(found.scores[row]),
                 "lineage": asdict(lineage(traced, row)),
-                "suppressed": suppressed.get(row, 0),
+                "suppressed": [asdict(each) for each in suppressed.get(row, [])],
             }
             for row in rows
         ]
@@ -155,22 +172,54 @@ def _print_detections(traced: Trace, args: argparse.Namespace) -> None:
         return
     print(f"No annotations; {len(rows)} detections over a score of {score:g}.")
     for row in rows:
-        count = suppressed.get(row, 0)
-        print(f"{describe(traced, lineage(traced, row))} → suppressed {count} others")
+        losers = suppressed.get(row, [])
+        print(f"{describe(traced, lineage(traced, row))} → suppressed {len(losers)} others")
+        name = traced.class_names[int(found.labels[row])]
+        for each in losers[:MOST_SUPPRESSED]:
+            print(
+                f"    candidate {each.candidate:,} (proposal {each.proposal}, {name} "
+                f"{each.score:.2f}), IoU {each.iou:.2f}"
+            )
+        if len(losers) > MOST_SUPPRESSED:
+            print(f"    and {len(losers) - MOST_SUPPRESSED} more: --json lists all")
 
 
-def _suppressed(traced: Trace) -> dict[int, int]:
-    """How many candidates each detection suppressed."""
+@dataclass(frozen=True)
+class Suppressed:
+    """A candidate that a detection of its class suppressed.
+
+    Attributes:
+        candidate: row of the candidates of `trace.detections`.
+        proposal: row of `trace.proposals`.
+        score: its own.
+        iou: with the detection.
+    """
+
+    candidate: int
+    proposal: int
+    score: float
+    iou: float
+
+
+def _suppressed(traced: Trace) -> dict[int, list[Suppressed]]:
+    """What each detection suppressed, the best first."""
     found = traced.detections
     place = {row: detection for detection, row in enumerate(found.rows.tolist())}
     kept = set(found.nms_rows.tolist())
-    counts: dict[int, int] = {}
+    losers: dict[int, list[Suppressed]] = {}
     for row in found.large_rows.tolist():
-        if row not in kept:
-            rival = found.suppressor(row)
-            if rival in place:
-                counts[place[rival]] = counts.get(place[rival], 0) + 1
-    return counts
+        rival = None if row in kept else found.suppressor(row)
+        if rival in place:
+            one = Suppressed(
+                candidate=row,
+                proposal=int(found.candidate_proposal[row]),
+                score=float(found.candidate_score[row]),
+                iou=float(overlaps(found.clipped[row, None], found.clipped[rival, None])),
+            )
+            losers.setdefault(place[rival], []).append(one)
+    return {
+        detection: sorted(each, key=lambda one: -one.score) for detection, each in losers.items()
+    }
 
 
 def _record(fate: Fate, remedies: tuple[Remedy, ...] | None) -> dict[str, Any]:

@@ -1,11 +1,17 @@
 """`mrcnn-steps why`: the answer in a terminal."""
 
 import json
+import re
 
 import pytest
+from torchvision.ops import box_iou
 
 from mrcnn_steps.cli import main
+from mrcnn_steps.data import open_photo
 from mrcnn_steps.data.bundled import PHOTOS
+from mrcnn_steps.debug import fates
+from mrcnn_steps.model import load_model
+from mrcnn_steps.tracing import trace
 
 
 def test_it_lists_the_verdict_on_every_object(capsys):
@@ -44,7 +50,42 @@ def test_without_annotations_it_explains_the_detections(capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "No annotations; 1 detections over a score of 0.5."
     assert "detection 0 (cat" in printed[1]
-    assert "→ suppressed " in printed[1]
+    count = int(printed[1].split("→ suppressed ")[1].split()[0])
+    assert count > 0
+    listed = printed[2:] if count <= 5 else printed[2:-1]
+    assert len(listed) == min(count, 5)
+    line = r"    candidate [\d,]+ \(proposal \d+, cat [01]\.\d\d\), IoU [01]\.\d\d"
+    assert all(re.fullmatch(line, each) for each in listed)
+
+
+def test_as_json_every_suppressed_candidate_is_told(capsys):
+    photo = str(next(PHOTOS.glob("cat.*")))
+    assert main(["why", photo, "--score", "0.5", "--json"]) == 0
+    [told] = json.loads(capsys.readouterr().out)
+    found = trace(load_model("tiny"), open_photo(photo)).detections
+    label = int(found.labels[0])
+    assert told["suppressed"]
+    for each in told["suppressed"]:
+        row = each["candidate"]
+        pair = found.clipped[row, None], found.boxes[:1]
+        assert found.candidate_label[row] == label
+        assert found.suppressor(row) == found.rows[0]
+        assert each["score"] == found.candidate_score[row] <= told["score"]
+        assert each["proposal"] == found.candidate_proposal[row]
+        assert each["iou"] == pytest.approx(float(box_iou(*pair)), abs=1e-5)
+        assert each["iou"] > found.nms_threshold
+
+
+def test_all_that_were_missed_are_explained_in_a_blink(capsys):
+    """Without remedies, each of which is a run of its own."""
+    assert main(["why", "voc_people", "--all"]) == 0
+    printed = capsys.readouterr().out
+    told = fates(trace(load_model("tiny"), open_photo("voc_people")))
+    missed = [fate for fate in told if not fate.found]
+    assert printed.count("\n\nObject ") == len(missed) - 1
+    assert "Remedy" not in printed
+    assert "training" not in printed
+    assert printed.endswith(f"What would bring one back: --object {missed[0].object}.\n")
 
 
 @pytest.mark.parametrize(
