@@ -7,8 +7,8 @@ import pytest
 
 from mrcnn_steps import load_model, sample, trace
 from mrcnn_steps.debug import fates
-from mrcnn_steps.debug.price import price, tally
-from mrcnn_steps.debug.rerun import rerun
+from mrcnn_steps.debug.price import price
+from mrcnn_steps.debug.trials import Trials
 
 PEAK = """
 import resource
@@ -41,8 +41,9 @@ def test_one_remedy_with_its_price_takes_at_most_as_long_as_the_trace(times_as_f
     photo = sample("voc_people")
 
     def remedy():
-        after = rerun(traced, {"rpn.nms_thresh": 0.75})
-        return price(tally(traced, 0.5), tally(after, 0.5), 0.5)
+        trials = Trials(traced, 0.5)
+        after = trials.run({"rpn.nms_thresh": 0.75})
+        return price(trials.tally(traced), trials.tally(after), 0.5)
 
     assert remedy().photos == 1
     assert times_as_fast(remedy, lambda: trace(model, photo), 5) >= 1

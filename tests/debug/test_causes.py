@@ -7,9 +7,10 @@ import torch
 from torchvision.ops import box_iou
 
 from mrcnn_steps.debug import explain_missed, fates
-from mrcnn_steps.debug.candidates import GATES, Survey
+from mrcnn_steps.debug.candidates import Survey
 from mrcnn_steps.detection import detect
 from mrcnn_steps.tracing import trace
+from tests.debug.plain import ORDER
 from tests.debug.scenes import imagined, only, set_to
 
 
@@ -141,7 +142,7 @@ class TestAgainstPlainCounts:
     def test_reached_and_runner_up(self, model, scene):
         with set_to(model, {"roi_heads.nms_thresh": 0.1, "rpn.post_nms_top_n": 60}):
             traced = trace(model, scene)
-        order = list(GATES)
+        order = list(ORDER)
         lost = [fate for fate in fates(traced) if fate.cause in order]
         assert {fate.evidence.runner_up for fate in lost} - {None}
         for fate in lost:

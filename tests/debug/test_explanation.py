@@ -3,8 +3,10 @@
 import base64
 import io
 import re
+from dataclasses import replace
 
 import pytest
+import torch
 from PIL import Image
 
 from mrcnn_steps.debug import explain_missed, fates
@@ -71,6 +73,20 @@ def test_a_name_is_text_and_not_html(model, scene):
     explained = explain_missed(traced, next(f.object for f in fates(traced) if f.found))
     object.__setattr__(explained.fate, "name", "<script>alert(1)</script>")
     assert "<script>" not in explained._repr_html_()
+
+
+def test_a_box_that_comes_back_without_its_mask_is_said(bundled, people):
+    """The annotated masks are a pixel each, which no mask is."""
+    with set_to(bundled, {"roi_heads.detections_per_img": 1}):
+        traced = trace(bundled, people)
+    masks = torch.zeros_like(people.masks)
+    masks[:, 0, 0] = True
+    pixels = replace(traced, sample=replace(people, masks=masks))
+    lost = next(fate for fate in fates(pixels) if fate.cause == "detection_limit")
+    said = explain_missed(pixels, lost.object).lines
+    assert said[-2].startswith("With roi_heads.detections_per_img 1 → ")
+    assert said[-2].endswith(" its box comes back, but its mask stays at an IoU of 0.00 < 0.5.")
+    assert said[-1] == "No setting brings it back: training is needed."
 
 
 def test_there_is_no_such_object(traced):
