@@ -133,7 +133,8 @@ def compare(name: str, image: Image.Image) -> None:
     path, image = FOLDER / f"{name}.png", image.convert("RGB")
     if os.environ.get("RENEW_PICTURES"):
         image.save(path, optimize=True)
-    twin = Image.open(path)
+    with Image.open(path) as opened:
+        twin = opened.convert("RGB")
     assert image.size == twin.size
     share = differing(image, twin)
     assert share <= SHARE, f"{path.name}: {share:.2%} of the pixels differ"

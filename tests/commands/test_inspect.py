@@ -77,7 +77,8 @@ class TestInspect:
         assert [image["src"] for image in page.images] == names
         for image in page.images:
             size = int(image["width"]), int(image["height"])
-            assert Image.open(out / image["src"]).size == size
+            with Image.open(out / image["src"]) as picture:
+                assert picture.size == size
             assert len(image["alt"]) > 20
         for link in page.links:
             assert link[1:] in page.ids if link.startswith("#") else (out / link).is_file()
@@ -105,7 +106,8 @@ class TestInspect:
         assert main(arguments) == 0
         (out / "00-sample.png").write_text("stale")
         assert main(arguments) == 0
-        assert Image.open(out / "00-sample.png").size[0] == 900
+        with Image.open(out / "00-sample.png") as picture:
+            assert picture.size[0] == 900
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
     def test_fills_an_empty_folder(self, few, checkpoint, tmp_path):

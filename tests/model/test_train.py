@@ -194,7 +194,8 @@ def test_a_photo_cut_off_ends_a_training_that_is_saved_in_one_line(
     first_epoch = itertools.islice(BatchStream(torch.ones(3).double(), 1, seed=0), 3)
     path = photos / f"{[index for ((index, _),) in first_epoch][-1]}.png"
     photo = io.BytesIO()
-    Image.open(path).save(photo, "JPEG")
+    with Image.open(path) as opened:
+        opened.save(photo, "JPEG")
     path.write_bytes(photo.getvalue()[:-200])
     settings = ("--batch-size", "1", "--paste", "0", "--workers", workers)
     out = tmp_path / "run"
@@ -448,7 +449,8 @@ def test_a_detector_without_proposals_is_trained_and_evaluated(
         *("loss_bbox_regression", "loss_classification")
     ]
     assert all(0 < float(row[name]) < 1000 for name in row)
-    assert Image.open(tmp_path / "loss.png").size[0] > 500
+    with Image.open(tmp_path / "loss.png") as curve:
+        assert curve.size[0] > 500
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert set(metrics) == {"step", "seconds", "box", "photos", "objects"}
     capsys.readouterr()
@@ -505,7 +507,8 @@ def test_log_and_curve(data: tuple[Path, Path], tmp_path: Path) -> None:
     assert float(row["lr"]) > 0
     losses = ("objectness", "rpn_box_reg", "classifier", "box_reg", "mask")
     assert all(float(row[f"loss_{name}"]) > 0 for name in losses)
-    assert Image.open(tmp_path / "loss.png").size[0] > 500
+    with Image.open(tmp_path / "loss.png") as curve:
+        assert curve.size[0] > 500
 
 
 def test_a_line_of_the_log_is_the_mean_of_its_steps(tmp_path: Path) -> None:

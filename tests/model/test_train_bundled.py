@@ -17,6 +17,9 @@ from mrcnn_steps.model import load_model
 from mrcnn_steps.model.reading import read
 
 PHOTO_NAMES = ("astronaut.jpg", "cat.jpg", "coffee.jpg", "dogs.jpg")
+# The run says which classes start afresh.
+pytestmark = pytest.mark.filterwarnings("ignore::mrcnn_steps.model.reading.CheckpointWarning")
+
 # What the weights know by another name is new to them; of the rest they keep what they know.
 NEW_NAMES = {"person": "astronaut", "cat": "tabby"}
 STEPS = 40
