@@ -86,7 +86,7 @@ def _agree(
 
 
 def _numbers(values: list[Any]) -> Float[np.ndarray, "V"] | None:
-    """The values as an array; None if one is no number, as true and NaN, or too large."""
+    """Give the values as an array; None if one is no number, as true and NaN, or too large."""
     if not NUMBERS.issuperset(map(type, values)):
         return None
     try:

@@ -48,7 +48,7 @@ class Annotation(NamedTuple):
         return coco.runs(self.segmentation, height, width)
 
     def rectangle(self, height: int, width: int) -> Box:
-        """The box as `(x1, y1, x2, y2)` inside the photo; only where the file has one."""
+        """Give the box as `(x1, y1, x2, y2)` inside the photo; only where the file has one."""
         assert self.bbox is not None
         x, y, w, h = self.bbox
         return max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
@@ -123,7 +123,7 @@ class _Mask:
 
 
 def _check_bbox(found: Any, mask: _Mask) -> tuple[Box | None, bool]:
-    """Returns the box and whether it is off its mask by an annotator's slip."""
+    """Return the box and whether it is off its mask by an annotator's slip."""
     if found is ABSENT:
         if mask.outline is None:
             raise FieldError("segmentation", found, "polygons or run lengths, or a bbox")
@@ -194,7 +194,7 @@ def _overlap(box: Box, other: Box) -> float:
 
 
 def _check_area(found: Any, bbox: Box | None, mask: _Mask) -> tuple[float | None, bool, bool]:
-    """Returns the area, whether it is the box's, and whether it is off by an annotator's slip."""
+    """Return the area, whether it is the box's, and whether it is off by an annotator's slip."""
     if found is ABSENT:
         return None, False, False
     if not _is_number(found) or found < 0:

@@ -320,7 +320,7 @@ class CocoFolder:
         )
 
     def _hint(self, index: int) -> str:
-        """What lies there instead of a missing photo."""
+        """Tell what lies there instead of a missing photo."""
         found = similar(self.images, self.photos[index].file_name)
         return f"; {self.images / found[0]} is there, {found[1]}" if found else ""
 

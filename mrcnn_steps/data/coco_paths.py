@@ -66,7 +66,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _plain(name: str) -> str:
-    """A name without what file systems and tools write in different ways."""
+    """Give a name without what file systems and tools write in different ways."""
     path = unquote(name).replace("\\", "/")
     return os.path.normpath(unicodedata.normalize("NFC", path).casefold())
 
