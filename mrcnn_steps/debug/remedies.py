@@ -229,7 +229,9 @@ class Search:
         assert truth is not None
         row = int(truth.objects[self._object])
         before = self._trials.tally(base)
-        for treatment in tqdm(TREATMENTS, desc="other views", disable=not progress, leave=False):
+        for treatment in tqdm(
+            TREATMENTS, desc="other views", disable=None if progress else True, leave=False
+        ):
             window = crop_window(photo, row) if treatment.name == CROP else None
             if treatment.name == CROP and window is None:
                 continue
