@@ -202,7 +202,7 @@ class Suppressed:
 
 
 def _suppressed(traced: Trace) -> dict[int, list[Suppressed]]:
-    """What each detection suppressed, the best first."""
+    """Tell what each detection suppressed, the best first."""
     found = traced.detections
     place = {row: detection for detection, row in enumerate(found.rows.tolist())}
     kept = set(found.nms_rows.tolist())

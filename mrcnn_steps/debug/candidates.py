@@ -224,7 +224,7 @@ class Survey:
         )
 
     def _land(self, objects: list[int]) -> dict[int, Tensor]:
-        """The anchors that the RPN refined onto each object, those of highest objectness."""
+        """Give the anchors that the RPN refined onto each object, those of highest objectness."""
         boxes = self._truth.boxes[objects]
         order = self.trace.objectness.argsort(descending=True, stable=True)
         count = max(1, PIECE_CELLS // max(1, len(objects)))

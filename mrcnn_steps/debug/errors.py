@@ -194,6 +194,6 @@ def _judge(
 
 
 def _best(iou: np.ndarray, among: np.ndarray) -> tuple[int | None, float]:
-    """The object of largest IoU among some, and that IoU; none, and 0, if it overlaps none."""
+    """Give the object of largest IoU among some, and that IoU; none, and 0, if it overlaps none."""
     largest = float(np.max(iou, where=among, initial=0.0))
     return (int(np.argmax(among & (iou == largest))), largest) if largest > 0 else (None, 0.0)

@@ -71,7 +71,7 @@ class Explanation:
         return (*said, *found)
 
     def _no_remedy(self) -> list[str]:
-        """What was tried in vain."""
+        """Tell what was tried in vain."""
         views = ", nor another view of it" if self.fate.cause in OF_THE_WEIGHTS else ""
         said = [f"No setting brings it back{views}: training is needed."]
         near = self._search.box_only

@@ -222,7 +222,7 @@ def mask_iou(trace: Trace, object: int, detection: int) -> float | None:
 
 
 def _unknown(trace: Trace) -> tuple[Fate, ...]:
-    """The fates of the objects whose class the model does not know."""
+    """Give the fates of the objects whose class the model does not know."""
     photo, truth = trace.sample, trace.ground_truth
     assert photo is not None
     assert truth is not None
@@ -246,7 +246,7 @@ def _unknown(trace: Trace) -> tuple[Fate, ...]:
 
 
 def _found(trace: Trace, survey: Survey, object: int, detection: int) -> Fate:
-    """The fate of an object that a detection matches: found, unless its mask is wrong."""
+    """Give the fate of an object that a detection matches: found, unless its mask is wrong."""
     found, answer = trace.detections, trace.classification
     proposal = int(found.proposal_index[detection])
     score, overlap = float(found.scores[detection]), mask_iou(trace, object, detection)
@@ -270,7 +270,7 @@ def _found(trace: Trace, survey: Survey, object: int, detection: int) -> Fate:
 
 
 def _missed(trace: Trace, matches: Matches, survey: Survey, object: int) -> Fate:
-    """The fate of an object that no detection matches."""
+    """Give the fate of an object that no detection matches."""
     candidates = survey.of(object)
     common: dict[str, Any] = {
         "landed": int(candidates.landed.sum()),
@@ -298,7 +298,7 @@ def _missed(trace: Trace, matches: Matches, survey: Survey, object: int) -> Fate
 
 
 def _cause(candidates: Candidates, among: Tensor) -> str | None:
-    """What some of the candidates say was the cause; None if none of them landed."""
+    """Tell what some of the candidates say was the cause; None if none of them landed."""
     able, landed = candidates.able & among, candidates.landed & among
     if able.any():
         return GATES[int(candidates.gate[able].max())]
@@ -308,7 +308,7 @@ def _cause(candidates: Candidates, among: Tensor) -> str | None:
 
 
 def _decisive(candidates: Candidates, cause: str) -> Tensor:
-    """The candidates that made it the cause."""
+    """Give the candidates that made it the cause."""
     if cause in GATES:
         return candidates.able & (candidates.gate == GATES.index(cause))
     return candidates.landed & (candidates.says if cause == "box" else ~candidates.says)
@@ -322,7 +322,7 @@ def _measured(
     evidence: Evidence,
     object: int,
 ) -> tuple[str | None, dict[str, Any]]:
-    """The kind of a cause, and the number that decided, with who stood in the way."""
+    """Give the kind of a cause, and the number that decided, with who stood in the way."""
     truth = trace.ground_truth
     assert truth is not None
     assert evidence.anchor is not None
@@ -349,7 +349,7 @@ def _measured(
 
 
 def _merged(trace: Trace, matches: Matches, evidence: Evidence, label: int) -> dict[str, Any]:
-    """The detection that an able candidate is, and the other object that it found."""
+    """Give the detection that an able candidate is, and the other object that it found."""
     assert evidence.proposal is not None
     row = class_row(trace, evidence.proposal, label)
     detection = int((trace.detections.rows == row).nonzero()[0])
@@ -360,7 +360,7 @@ def _merged(trace: Trace, matches: Matches, evidence: Evidence, label: int) -> d
 
 
 def _nothing_landed(trace: Trace, survey: Survey, object: int, common: dict[str, Any]) -> Fate:
-    """The fate of an object that the RPN refined no anchor onto."""
+    """Give the fate of an object that the RPN refined no anchor onto."""
     truth = trace.ground_truth
     assert truth is not None
     box = truth.boxes[object, None]
@@ -403,7 +403,7 @@ def _winner(probs: Tensor) -> dict[str, Any]:
 
 
 def _perfect(trace: Trace, survey: Survey, object: int) -> PerfectBox:
-    """What the second stage says of the object's own box."""
+    """Tell what the second stage says of the object's own box."""
     assert trace.ground_truth is not None
     probs, moved = (part[object] for part in survey.perfect)
     return PerfectBox(

@@ -190,7 +190,7 @@ def _most_overlapped(trace: Trace, box: Tensor) -> int:
 
 
 def _objectness_rank(trace: Trace, anchor: int) -> int:
-    """An anchor's place by objectness, from 1, in its level or among all; over the top k."""
+    """Give an anchor's place by objectness, from 1, in its level or among all; over the top k."""
     proposals, objectness = trace.proposals, trace.objectness
     if proposals.per_level:
         level = trace.anchors.level_slices[trace.anchors.locate(anchor).level]
@@ -201,7 +201,7 @@ def _objectness_rank(trace: Trace, anchor: int) -> int:
 
 
 def _rank(rows: Tensor, row: int) -> int:
-    """A row's place among others, from 1."""
+    """Give a row's place among others, from 1."""
     return int((rows == row).nonzero()[0]) + 1
 
 

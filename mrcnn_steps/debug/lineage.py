@@ -189,7 +189,7 @@ def describe(trace: Trace, lineage: Lineage) -> str:
 
 
 def _nearest(box: Tensor, others: Tensor) -> int | None:
-    """The row that overlaps a box most, if any does."""
+    """Give the row that overlaps a box most, if any does."""
     iou, row = most_overlapped(box, others)
     return int(row) if iou > 0 else None
 
@@ -201,7 +201,7 @@ def _anchor_links(trace: Trace, anchor: int | None) -> tuple[Link, ...]:
 
 
 def _proposal_links(trace: Trace, proposal: int) -> tuple[Link, ...]:
-    """An anchor, the proposal it became, and what the box head says of that."""
+    """Give an anchor, the proposal it became, and what the box head says of that."""
     proposals, answer = trace.proposals, trace.classification
     box = proposals.boxes[proposal]
     label, score = int(answer.labels[proposal]), float(answer.scores[proposal])

@@ -242,7 +242,7 @@ class Search:
                 yield Remedy((change,), price(compared, after, iou))
 
     def _try_settings(self) -> Iterator[tuple[dict[str, Value], Trace]]:
-        """Settings after which the object is found, and the trial: one at a time, else two."""
+        """Find settings after which the object is found, and the trial: one at a time, else two."""
         failed: list[tuple[dict[str, Value], Trace]] = []
         alone = False
         for setting, value in self._wanted(self.base).items():
@@ -290,7 +290,7 @@ class Search:
         return False
 
     def _wanted(self, trial: Trace) -> dict[str, Value]:
-        """The smallest change of each setting that lets an able candidate through its gate.
+        """Give the smallest change of each setting that lets an able candidate through its gate.
 
         Of the score threshold it is the one that makes a candidate able.
         """
@@ -319,7 +319,7 @@ class Search:
 
 
 def _let_through(setting: str, measured: Measure) -> Value:
-    """The value nearest to the present one at which a gate lets a candidate through."""
+    """Give the value nearest to the present one at which a gate lets a candidate through."""
     if setting in CEILINGS:
         # Where NMS's own rounding says more than the IoU, a step past the present threshold.
         return _above(max(measured.value, measured.threshold))
@@ -352,7 +352,7 @@ def _changes(base: Trace, settings: Mapping[str, Value]) -> tuple[Change, ...]:
 def _priced(
     base: Trace, found: list[Remedy], dataset: Dataset, iou: float, progress: bool
 ) -> tuple[Remedy, ...]:
-    """The remedies with their price on a data set, photo by photo."""
+    """Give the remedies with their price on a data set, photo by photo."""
     model = variant(base.model, current(base))
     totals = [NOTHING] * len(found)
     for index in tqdm(range(len(dataset)), desc="price", disable=not progress, leave=False):
@@ -370,7 +370,7 @@ def _priced(
 
 
 def _tally_after(trials: Trials, remedy: Remedy) -> Tally | None:
-    """What a photo finds after a remedy; None for a crop, which is about one object."""
+    """Tell what a photo finds after a remedy; None for a crop, which is about one object."""
     [first, *_] = remedy.changes
     if first.setting == CROP:
         return None

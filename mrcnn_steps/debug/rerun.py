@@ -209,14 +209,14 @@ _RPN = tuple(name for name, place in SETTINGS.items() if place.stage == "proposa
 
 
 def _shallow(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy of a module whose parts can be exchanged; the parts are the module's own."""
+    """Give a copy of a module whose parts can be exchanged; the parts are the module's own."""
     twin = copy.copy(module)
     twin._modules = dict(module._modules)
     return twin
 
 
 def _scaled(transform: GeneralizedRCNNTransform, scale: float) -> GeneralizedRCNNTransform:
-    """A transform to another size; the bundled network's has to stay a multiple of 128."""
+    """Give a transform to another size; the bundled network's has to stay a multiple of 128."""
     twin = copy.copy(transform)
     if isinstance(transform, LetterboxTransform):
         twin.image_size = max(1, round(transform.image_size * scale / 128)) * 128

@@ -119,7 +119,7 @@ class Trials:
         return found if limit is None else found.limited(int(limit))
 
     def _shared_overlaps(self, of_rpn: Mapping[str, Value]) -> Overlaps | None:
-        """The overlaps of the candidates, which depend on the top k alone; None level by level."""
+        """Give the overlaps of the candidates, which depend on the top k alone; else None."""
         if self.trace.proposals.per_level:
             return None
         count = of_rpn.get(TOP_K, self.trace.proposals.pre_nms_top_n)

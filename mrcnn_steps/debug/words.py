@@ -38,7 +38,7 @@ def sentences(trace: Trace, fate: Fate) -> list[str]:
 
 
 def _happened(trace: Trace, fate: Fate) -> str:
-    """What became of the decisive candidate."""
+    """Tell what became of the decisive candidate."""
     seen = fate.evidence
     match fate.cause:
         case "found" | "mask":
@@ -82,7 +82,7 @@ def _was_found(trace: Trace, fate: Fate) -> str:
 
 
 def _said_instead(trace: Trace, fate: Fate) -> str:
-    """What the second stage said instead of the object's class."""
+    """Tell what the second stage said instead of the object's class."""
     seen = fate.evidence
     own = f"{fate.name} {_short_of(seen)}"
     if fate.kind not in (SAYS_BACKGROUND, CONFUSED):
@@ -154,7 +154,7 @@ def _counted(fate: Fate) -> list[str]:
 
 
 def _turns(seen: Evidence) -> list[str]:
-    """The gates at which the number of able candidates falls, up to the last that one reached."""
+    """Give the gates at which the number of able candidates falls, up to the last."""
     counts = [seen.reached[gate] for gate in GATES]
     return [
         gate
@@ -164,7 +164,7 @@ def _turns(seen: Evidence) -> list[str]:
 
 
 def _perfect(trace: Trace, fate: Fate) -> str:
-    """What the second stage says of the object's own box, and so which half is to blame."""
+    """Tell what the second stage says of the object's own box, and so which half is to blame."""
     oracle = fate.evidence.perfect
     if oracle is None:
         return ""
