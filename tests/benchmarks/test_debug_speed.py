@@ -1,23 +1,17 @@
 """Answers about a trace cost less than the trace itself."""
 
-import subprocess
-import sys
-
 import pytest
 
 from mrcnn_steps import load_model, sample, trace
 from mrcnn_steps.debug import fates
 from mrcnn_steps.debug.price import price
 from mrcnn_steps.debug.trials import Trials
+from tests.memory import peak
 
-PEAK = """
-import resource
+TRACE = """
 from mrcnn_steps import load_model, sample, trace
 from mrcnn_steps.debug import fates
-traced = trace(load_model("tiny"), sample("voc_people"))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-fates(traced)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / before)
+t = trace(load_model("tiny"), sample("voc_people"))
 """
 
 
@@ -50,5 +44,4 @@ def test_one_remedy_with_its_price_takes_at_most_as_long_as_the_trace(times_as_f
 
 
 def test_the_fates_need_little_memory_beyond_the_trace():
-    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
-    assert float(done.stdout) <= 1.2
+    assert peak(TRACE + "fates(t)") <= 1.2 * peak(TRACE)

@@ -99,7 +99,6 @@ def test_detection(open_notebook):
     )
     page = notebook.page
     notebook.screenshot("detection")
-    height = height_of(page)
     for key in ("foreground", "score", "nms"):
         page.get_by_role("button", name=STEPS[key], exact=True).click()
         notebook.wait_python("e.step", key)
@@ -107,6 +106,8 @@ def test_detection(open_notebook):
     likely = notebook.python("len(e.drawn)")
     page.get_by_label("draw scores ≥ 0.5 only").uncheck()
     notebook.wait_python(f"len(e.drawn) > {likely}")
+    notebook.settle()
+    height = height_of(page)  # with all classes the legend is as high as it gets
     notebook.drag("score >", 0.3)
     notebook.wait_python("0.2 < e.score_threshold < 0.4")
     notebook.wait_python("(e.detections.scores > e.score_threshold).all().item()")
