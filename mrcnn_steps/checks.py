@@ -162,7 +162,7 @@ def check_indices(value: Any, name: str, rows: int | str, count: int) -> None:
 
 
 def check_image_size(
-    value: Any, name: str = "image_size", most: int = MAX_PIXELS
+    value: Any, name: str = "image_size", most: int = MAX_PIXELS, least: int = 1
 ) -> tuple[int, int]:
     """Refuse what is not the size of an image.
 
@@ -170,17 +170,18 @@ def check_image_size(
         value: what a caller passed.
         name: the argument's name, for the message.
         most: pixels that it may have.
+        least: pixels that a side has to have; a crop may be empty.
 
     Returns:
         `(height, width)` in pixels.
 
     Raises:
-        ValueError: not two whole numbers of at least 1, or too many pixels.
+        ValueError: not two whole numbers of at least `least`, or too many pixels.
     """
     pair = isinstance(value, (tuple, list)) and len(value) == 2
-    if not pair or not all(_is_whole(side) and side >= 1 for side in value):
+    if not pair or not all(_is_whole(side) and side >= least for side in value):
         raise ValueError(
-            f"{name}: expected (height, width) in whole pixels, at least 1, found {value!r}"
+            f"{name}: expected (height, width) in whole pixels, at least {least}, found {value!r}"
         )
     height, width = (int(side) for side in value)
     if height * width > most:

@@ -183,7 +183,7 @@ def expand(
         ValueError: wrong shapes, NaN, or a box outside the image.
     """
     check_masks(mini_masks, "mini_masks")
-    image_size = check_image_size(image_size)
+    image_size = check_image_size(image_size, least=0)
     whole = _pixel_boxes(boxes, image_size)
     if len(boxes) != len(mini_masks):
         raise ValueError(

@@ -303,3 +303,9 @@ def test_a_box_for_every_mask(refused):
 def test_a_mini_mask_has_pixels(size):
     with pytest.raises(ValueError, match="size: expected"):
         shrink(MASKS, BOXES, size)
+
+
+def test_an_empty_crop_comes_back_empty():
+    found = round_trip(torch.zeros((1, 0, 0), dtype=torch.bool))
+    assert found.expanded.shape == (1, 0, 0)
+    assert found.iou.tolist() == [1]

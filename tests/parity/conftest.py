@@ -168,5 +168,8 @@ def model(request: pytest.FixtureRequest, lively: Callable[[str], FasterRCNN]) -
 
 @pytest.fixture
 def small(lively: Callable[[str], FasterRCNN]) -> FasterRCNN:
-    """A quick model of one's own, to break."""
-    return copy.deepcopy(lively("single_map"))
+    """A quick model of one's own, to break; it has seen no photo yet."""
+    copied = copy.deepcopy(lively("single_map"))
+    for pooler in (copied.roi_heads.box_roi_pool, copied.roi_heads.mask_roi_pool):
+        pooler.scales = pooler.map_levels = None
+    return copied
