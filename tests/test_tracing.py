@@ -1,6 +1,5 @@
 """The trace: everything a model computed, under the names and in the shapes of the notes."""
 
-import copy
 from dataclasses import replace
 
 import pytest
@@ -13,7 +12,6 @@ from mrcnn_steps.boxes import decode
 from mrcnn_steps.detection import detect
 from mrcnn_steps.model.network import tiny
 from mrcnn_steps.proposals import propose
-from mrcnn_steps.result import Result
 from tests.memory import peak
 
 
@@ -408,31 +406,6 @@ def test_masks_are_pasted_when_they_are_read(model, photo, monkeypatch):
     assert pasted == [1]
     assert masks.any(), "the masks lie where the boxes were"
     result["boxes"].copy_(boxes)
-
-
-@pytest.mark.parametrize(
-    "read",
-    [dict, dict.copy, copy.deepcopy, lambda r: {**r}, lambda r: r | {}, lambda r: dict(r.items())],
-)
-def test_the_result_is_a_dictionary_like_any_other(read):
-    found = {"boxes": torch.zeros(2, 4), "masks": torch.ones(3)}
-    result = Result({"boxes": found["boxes"]}, lambda: found["masks"])
-    assert isinstance(result, dict)
-    assert result.keys() == found.keys()
-    copied = read(result)
-    assert type(copied) is dict
-    assert list(copied) == list(found)
-    assert all(torch.equal(copied[name], found[name]) for name in found)
-
-
-def test_masks_can_be_replaced_and_taken_out():
-    result = Result({"boxes": torch.zeros(2, 4)}, lambda: torch.ones(3))
-    result["masks"] = torch.zeros(3)
-    assert not result.pop("masks").any()
-    assert list(result) == ["boxes"]
-    with pytest.raises(KeyError):
-        result["masks"]
-    assert list(Result({"boxes": torch.zeros(2, 4)}, None)) == ["boxes"]
 
 
 TWELVE_MEGAPIXELS = """
