@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 
+from mrcnn_widgets.viewer.canvas import NEGATIVE, NEUTRAL, POSITIVE, BoxLayer, Canvas, Category
 from mrcnn_widgets.viewer.join import SCRIPT, STYLE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -35,6 +37,9 @@ TOKEN = "step-by-step"
 # A missing icon; and anywidget's complaint that a model took more than two seconds, as it does on
 # a busy machine, and which stops nothing: who waits for the canvas sees whether it came.
 NOISE = re.compile(r"favicon|Failed to load resource.*404|\[anywidget\] Failed to initialize model")
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+ORANGE = (200, 120, 40)
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +104,23 @@ def open_plain(open_page: Callable[..., Any]) -> Callable[..., Any]:
         return page
 
     return open_plain
+
+
+@pytest.fixture
+def nested() -> Canvas:
+    """Three boxes inside each other on a photo of 320 × 240, shown at twice its size."""
+    photo = np.full((240, 320, 3), 90, np.uint8)
+    photo[60:180, 80:240] = ORANGE
+    boxes = [[10, 10, 310, 230], [80, 60, 240, 180], [140, 100, 180, 140]]
+    layer = BoxLayer(
+        "boxes",
+        boxes,
+        groups=[NEUTRAL, NEGATIVE, POSITIVE],
+        group_index=[0, 1, 2],
+        fields={"score": [0.1, 0.5, 0.9], "class": Category([0, 1, 0], ["cat", HOSTILE])},
+        threshold="score",
+    )
+    return Canvas(photo, [layer], title="Nested", max_height=480)
 
 
 def plain_page(canvas: Any, width: int, script: str) -> str:
