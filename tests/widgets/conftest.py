@@ -7,6 +7,7 @@ from torch import nn
 from mrcnn_steps.data import Sample, sample
 from mrcnn_steps.model.network import tiny
 from mrcnn_steps.tracing import Trace, trace
+from mrcnn_widgets.debugger import PipelineDebugger
 
 
 def _enliven(layer: nn.Conv2d | nn.Linear, mean: float, spread: float) -> None:
@@ -58,3 +59,28 @@ def bare_sample() -> Sample:
         class_names=people.class_names,
         name="bare",
     )
+
+
+@pytest.fixture
+def debugger(tiny_trace):
+    made = PipelineDebugger(tiny_trace)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def calls(lively_model):
+    """What ran of the network, by name."""
+    ran: list[str] = []
+    parts = {
+        "backbone": lively_model.backbone,
+        "box head": lively_model.roi_heads.box_head,
+        "mask head": lively_model.roi_heads.mask_head,
+    }
+    handles = [
+        part.register_forward_hook(lambda *_, name=name: ran.append(name))
+        for name, part in parts.items()
+    ]
+    yield ran
+    for handle in handles:
+        handle.remove()

@@ -2,6 +2,27 @@
 
 import numpy as np
 
+from mrcnn_widgets.viewer.canvas import NEGATIVE, NEUTRAL, POSITIVE, BoxLayer
+
+NAN = float("nan")
+PHOTO = np.full((120, 160, 3), 90, np.uint8)
+
+
+def three_boxes(name="boxes", **options):
+    boxes = [[10, 10, 150, 110], [40, 30, 120, 90], [70, 50, 90, 70]]
+    options = {"groups": [NEUTRAL, NEGATIVE, POSITIVE], "group_index": [0, 1, 2], **options}
+    return BoxLayer(name, boxes, **{"fields": {"score": [0.1, 0.5, 0.9]}, **options})
+
+
+def anchors(count=65_472):
+    """As many boxes as the teaching preset has anchors, with the fields an explorer shows."""
+    generator = np.random.default_rng(0)
+    corner = generator.uniform(-200, 1000, (count, 2))
+    boxes = np.concatenate([corner, corner + generator.uniform(10, 500, (count, 2))], axis=1)
+    return BoxLayer(
+        "anchors", boxes, groups=[NEUTRAL, NEGATIVE, POSITIVE], group_index=np.arange(count) % 3
+    )
+
 
 def scattered_boxes() -> np.ndarray:
     """900 boxes of any size on and beside a photo of 100 × 100, so many that they are shaded."""
