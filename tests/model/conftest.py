@@ -1,6 +1,7 @@
-"""A small model with random weights, its file, and a machine without a network."""
+"""A small model with random weights, its file, a machine without a network, and small data sets."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from mrcnn_steps.model.checkpoint import save_weights
 from mrcnn_steps.model.network import tiny
-from tests.model.runs import write_data
+from tests.model.runs import CATEGORIES, HEIGHT, OBJECTS, WIDTH, rectangle, write_data
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +41,27 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Six photos of a square and a disk."""
     return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    """Rectangles on three photos, and a fourth photo that shows nothing."""
+    return {
+        "images": [
+            {"id": i, "file_name": f"{i}.png", "width": WIDTH, "height": HEIGHT}
+            for i in (1, 2, 3, 4)
+        ],
+        "categories": [{"id": i, "name": name} for i, name in CATEGORIES.items()],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": photo,
+                "category_id": category,
+                "bbox": [x, y, w, h],
+                "area": w * h,
+                "iscrowd": crowd,
+                "segmentation": rectangle(x, y, w, h, crowd),
+            }
+            for number, (photo, category, x, y, w, h, crowd) in enumerate(OBJECTS)
+        ],
+    }

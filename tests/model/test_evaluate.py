@@ -1,80 +1,16 @@
 """Evaluation: COCO's numbers for detectors of which one knows by hand what they must get."""
 
-import copy
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from mrcnn_steps.cli import main
 from mrcnn_steps.data import CocoFolder, Sample
-from mrcnn_steps.model.checkpoint import build, save_weights
-from mrcnn_steps.model.evaluate import category_ids, evaluate, table
-from mrcnn_steps.model.network import tiny
-
-# Ids with gaps, not in the order of the model's labels, and a class that it never heard of.
-CATEGORIES = {3: "zebra", 18: "dog", 44: "lamp", 7: "person"}
-MODEL_CLASSES = ("background", "person", "dog", "unicorn", "zebra")
-
-# (photo, category, x, y, width, height, crowd)
-OBJECTS = [
-    (1, 7, 10, 10, 40, 60, 0),
-    (1, 7, 60, 20, 20, 20, 0),
-    (1, 18, 100, 50, 50, 30, 0),
-    (2, 18, 20, 20, 30, 30, 0),
-    (2, 7, 70, 10, 60, 80, 0),
-    (3, 7, 5, 5, 25, 50, 0),
-    (3, 7, 60, 10, 80, 60, 1),
-]
-WIDTH, HEIGHT = 160, 100
-
-
-@pytest.fixture
-def content() -> dict[str, Any]:
-    """Rectangles on three photos, and a fourth photo that shows nothing."""
-    return {
-        "images": [
-            {"id": i, "file_name": f"{i}.png", "width": WIDTH, "height": HEIGHT}
-            for i in (1, 2, 3, 4)
-        ],
-        "categories": [{"id": i, "name": name} for i, name in CATEGORIES.items()],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": photo,
-                "category_id": category,
-                "bbox": [x, y, w, h],
-                "area": w * h,
-                "iscrowd": crowd,
-                "segmentation": rectangle(x, y, w, h, crowd),
-            }
-            for number, (photo, category, x, y, w, h, crowd) in enumerate(OBJECTS)
-        ],
-    }
-
-
-def rectangle(x: int, y: int, width: int, height: int, crowd: int) -> Any:
-    """A polygon; for a crowd uncompressed run lengths, down the columns."""
-    if not crowd:
-        return [[x, y, x + width, y, x + width, y + height, x, y + height]]
-    mask = np.zeros((HEIGHT, WIDTH), dtype=int)
-    mask[y : y + height, x : x + width] = 1
-    flat = mask.T.flatten()
-    ends = np.flatnonzero(np.diff(np.concatenate(([0], flat, [1 - flat[-1]])))).tolist()
-    return {"size": [HEIGHT, WIDTH], "counts": np.diff([0, *ends]).tolist()}
-
-
-def write(content: dict[str, Any], folder: Path) -> CocoFolder:
-    for image in content["images"]:
-        Image.new("RGB", (image["width"], image["height"])).save(folder / image["file_name"])
-    (folder / "instances.json").write_text(json.dumps(content))
-    return CocoFolder(folder, folder / "instances.json")
+from mrcnn_steps.model.evaluate import category_ids, evaluate
+from tests.model.runs import HEIGHT, MODEL_CLASSES, WIDTH, write
 
 
 class Oracle(nn.Module):
@@ -351,113 +287,3 @@ def test_only_the_first_proposals_count(content: dict[str, Any], tmp_path: Path)
     proposals = [torch.cat((useless, folder[i].boxes)) for i in range(3)] + [torch.zeros(0, 4)]
     rpn = measured(folder, proposals=proposals)["rpn"]
     assert rpn == {"recall50@100": 0, "recall@100": 0, "recall50@1000": 100, "recall@1000": 100}
-
-
-# --- the command ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_weights(tiny(MODEL_CLASSES, 128), path, "tiny", 128)
-    return path
-
-
-def command(folder: CocoFolder, *more: str) -> list[str]:
-    paths = ["--images", str(folder.images), "--annotations", str(folder.annotations)]
-    return ["evaluate", *paths, "--device", "cpu", *more]
-
-
-def test_command_prints_a_table_and_writes_json(
-    content: dict[str, Any],
-    tmp_path: Path,
-    checkpoint: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    folder = write(content, tmp_path)
-    out = tmp_path / "out" / "metrics.json"
-    out.parent.mkdir()
-    assert main(command(folder, "--model", str(checkpoint), "--out", str(out))) == 0
-    metrics = json.loads(out.read_text())
-    assert set(metrics) == {"box", "mask", "rpn", "photos", "objects"}
-    printed = capsys.readouterr().out
-    assert printed == table(metrics) + "\n"
-    lines = printed.splitlines()
-    assert "box AP50" in lines[0]
-    # The class with the most objects first; those without any are left out.
-    assert [line.split()[0] for line in lines[1:4]] == ["all", "person", "dog"]
-    assert any(line.startswith("RPN recall50@1000") for line in lines)
-    assert list(out.parent.iterdir()) == [out], "no temporary file is left"
-
-
-def test_a_detector_without_proposals_and_masks(
-    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Box AP alone; the table says why there is nothing else."""
-    folder = write(content, tmp_path)
-    name, path = "ssdlite320_mobilenet_v3_large", tmp_path / "model.safetensors"
-    save_weights(build(name, MODEL_CLASSES), path, name, 320)
-    out = tmp_path / "metrics.json"
-    assert main(command(folder, "--model", str(path), "--out", str(out))) == 0
-    metrics = json.loads(out.read_text())
-    assert set(metrics) == {"box", "photos", "objects"}
-    assert (metrics["photos"], metrics["objects"]) == (4, 6)
-    assert metrics["box"]["classes"]["person"]["objects"] == 4
-    printed = capsys.readouterr().out
-    assert printed == table(metrics) + "\n"
-    assert printed.splitlines()[0].split() == ["objects", "box", "AP", "box", "AP50"]
-    assert printed.splitlines()[-2:] == [
-        "no mask AP: the model predicts no masks",
-        "no RPN recall: the model has no RPN",
-    ]
-
-
-def test_json_is_written_whole_or_not_at_all(
-    content: dict[str, Any], tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A full disk after half of the text: the file of an earlier evaluation is untouched."""
-    folder = write(content, tmp_path)
-    out = tmp_path / "out" / "metrics.json"
-    out.parent.mkdir()
-    out.write_text("earlier")
-    real = Path.write_bytes
-
-    def write_half(self: Path, data: bytes) -> int:
-        real(self, data[: len(data) // 2])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", write_half)
-    assert main(command(folder, "--model", str(checkpoint), "--out", str(out))) == 2
-    assert out.read_text() == "earlier"
-    assert list(out.parent.iterdir()) == [out]
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--model", "no.safetensors"], "no.safetensors: no such checkpoint"),
-        (["--out", "no/metrics.json"], "no: no such folder to write metrics.json"),
-    ],
-)
-def test_command_refuses(
-    content: dict[str, Any],
-    tmp_path: Path,
-    more: list[str],
-    message: str,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert main(command(write(content, tmp_path), *more)) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_command_refuses_a_missing_photo_and_a_data_set_without_photos(
-    content: dict[str, Any], tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = write(content, tmp_path)
-    (tmp_path / "2.png").unlink()
-    assert main(command(folder, "--model", str(checkpoint))) == 2
-    assert "1 of 4 photos are missing" in capsys.readouterr().err
-    empty = copy.deepcopy(content) | {"images": [], "annotations": []}
-    assert main(command(write(empty, tmp_path), "--model", str(checkpoint))) == 2
-    assert "no photos to evaluate on" in capsys.readouterr().err
