@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 OKABE_ITO = (SKY, ORANGE, GREEN, PURPLE, YELLOW, VERMILLION, BLUE)
-GREY, WHITE = "#BBBBBB", "#FFFFFF"
+GRAY, WHITE = "#BBBBBB", "#FFFFFF"
 
 # What pictures are printed on and written with.
 PAPER, INK, SOFT, RIM = "#FFFFFF", "#1F2328", "#59636E", "#9AA2AB"
@@ -39,7 +39,7 @@ class Look(NamedTuple):
 # What an anchor is taught to be.
 POSITIVE = Look("positive", SKY, SOLID)
 NEGATIVE = Look("negative", VERMILLION, DASHED)
-NEUTRAL = Look("neutral", GREY, DOTTED)
+NEUTRAL = Look("neutral", GRAY, DOTTED)
 
 # An annotated object, and the boxes on the way from its anchor to its detection.
 OBJECT = Look("object", YELLOW, SOLID)
@@ -84,9 +84,9 @@ def class_colors(count: int) -> list[str]:
         count: labels, background included.
 
     Returns:
-        A color by label; the background is grey.
+        A color by label; the background is gray.
     """
-    return [GREY, *palette(count - 1)]
+    return [GRAY, *palette(count - 1)]
 
 
 def level_colors(count: int) -> list[str]:

@@ -194,9 +194,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale grey values 0…65535 to 0…255; Pillow's own conversion clips them at 255."""
+    """Scale gray values 0…65535 to 0…255; Pillow's own conversion clips them at 255."""
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"grey values from {values.min()} to {values.max()}; expected 0 to 65535")
+        raise ValueError(f"gray values from {values.min()} to {values.max()}; expected 0 to 65535")
     # 65535 = 255 × 257, so white stays white.
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))

@@ -13,7 +13,7 @@ from mrcnn_steps.masks import patches
 from mrcnn_steps.palette import (
     ANCHOR,
     DETECTION,
-    GREY,
+    GRAY,
     INK,
     ORANGE,
     PROPOSAL,
@@ -80,12 +80,12 @@ class Node(NamedTuple):
 
     name: str
     shape: str
-    color: str = GREY
+    color: str = GRAY
     losses: tuple[str, ...] = ()
 
 
 LANE, NODE_HEIGHT, ARROW = 128, 56, 24
-DATA, LEARNED, CHOICE = GREY, SKY, ORANGE
+DATA, LEARNED, CHOICE = GRAY, SKY, ORANGE
 
 
 def figure_network(trace: Trace) -> Picture:

@@ -35,7 +35,7 @@ from mrcnn_steps.matching import overlaps
 from mrcnn_steps.palette import (
     DASHED,
     DOTTED,
-    GREY,
+    GRAY,
     INK,
     LEAVES,
     PROPOSAL,
@@ -116,7 +116,7 @@ def figure_refined_anchors(trace: Trace, limit: int = 50) -> Picture:
         (height + 2 * room) / (width + 2 * room),
         columns=2,
         legend=(
-            Swatch("anchor", GREY, DOTTED),
+            Swatch("anchor", GRAY, DOTTED),
             Swatch("refined", SKY, SOLID),
             Swatch("beyond the image, cut", VERMILLION, DASHED),
         ),
@@ -124,7 +124,7 @@ def figure_refined_anchors(trace: Trace, limit: int = 50) -> Picture:
     )
     for ax in (left, right):
         photo(ax, image, view)
-    boxes(left, before, GREY, DOTTED, 1.0)
+    boxes(left, before, GRAY, DOTTED, 1.0)
     joins(left, before, refined, [SKY] * len(rows))
     for ax, after in ((left, refined), (right, clipped)):
         boxes(ax, after[~cut], SKY, SOLID, 1.2)

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 
 from mrcnn_steps.draw.fonts import FAMILIES
 from mrcnn_steps.draw.fonts import short as short
-from mrcnn_steps.palette import BLUE, DASHED, DOTTED, GREY, INK, PAPER, SKY, SOFT, SOLID
+from mrcnn_steps.palette import BLUE, DASHED, DOTTED, GRAY, INK, PAPER, SKY, SOFT, SOLID
 
 # Lengths of stroke and gap in line widths.
 DASHES: dict[str, Any] = {SOLID: "solid", DASHED: (0, (4, 2)), DOTTED: (0, (1, 1.4))}
@@ -204,14 +204,14 @@ def _panel(figure: Figure, frame: tuple[float, float, float, float], axis: str |
     ax.set_facecolor("#EEF1F4")
     for spine in ax.spines.values():
         spine.set_visible(axis is not None)
-        spine.set_color(GREY)
+        spine.set_color(GRAY)
         spine.set_linewidth(0.8)
     if axis is None:
         ax.set_xticks([])
         ax.set_yticks([])
         return ax
     ax.tick_params(
-        labelsize=8, colors=SOFT, color=GREY, length=3, width=0.8, pad=3.5, direction="out"
+        labelsize=8, colors=SOFT, color=GRAY, length=3, width=0.8, pad=3.5, direction="out"
     )
     ax.set_xlabel(axis, fontsize=8, color=SOFT, labelpad=4, parse_math=False)
     return ax

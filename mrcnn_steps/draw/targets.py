@@ -8,7 +8,7 @@ from mrcnn_steps.draw.scene import NO_ANNOTATIONS, largest_first, nothing, objec
 from mrcnn_steps.draw.style import Picture, Swatch, plural
 from mrcnn_steps.palette import (
     DOTTED,
-    GREY,
+    GRAY,
     NEGATIVE,
     NEUTRAL,
     ORANGE,
@@ -152,8 +152,8 @@ def figure_refined_positives(trace: Trace) -> Picture:
         "a color is an object.",
         before,
         (
-            Swatch("anchor", GREY, DOTTED),
-            Swatch("refined: the object's box", GREY, SOLID),
+            Swatch("anchor", GRAY, DOTTED),
+            Swatch("refined: the object's box", GRAY, SOLID),
         ),
     )
     joins(ax, before, targets.refined, colors)

@@ -14,7 +14,7 @@ from mrcnn_steps import palette
 # From inputs, expected and given value to a figure; None if there is nothing to draw.
 Picture = Callable[[dict[str, Any], Sequence[Tensor], Sequence[Tensor]], Figure | None]
 
-EXPECTED, GIVEN, INPUT = palette.EXPECTED.color, palette.GIVEN.color, palette.GREY
+EXPECTED, GIVEN, INPUT = palette.EXPECTED.color, palette.GIVEN.color, palette.GRAY
 
 # More outlines than this hide each other.
 MOST_BOXES = 40

@@ -135,7 +135,7 @@ def test_grey_of_16_bits_is_scaled_not_clipped(tmp_path, suffix):
 
 def test_grey_beyond_16_bits_is_refused(tmp_path):
     Image.fromarray(np.full((4, 4), 70000, dtype=np.int32)).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match=r"a\.tif: .*grey values from 70000 to 70000"):
+    with pytest.raises(ValueError, match=r"a\.tif: .*gray values from 70000 to 70000"):
         Sample.from_image(tmp_path / "a.tif")
 
 

@@ -26,7 +26,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image, ImageColor
 
-from mrcnn_steps.palette import BLACK, GREY, OKABE_ITO, WHITE
+from mrcnn_steps.palette import BLACK, GRAY, OKABE_ITO, WHITE
 
 FOLDER = Path(__file__).parents[2] / "lessons"
 
@@ -38,7 +38,7 @@ MAX_BYTES = 1_500_000
 
 # Colors and greatest width of the pictures: the first pair that makes a notebook small enough.
 QUALITIES = ((256, 1000), (160, 1000), (96, 900), (64, 800), (40, 700), (24, 600))
-LINES = (*OKABE_ITO, GREY, WHITE, BLACK)
+LINES = (*OKABE_ITO, GRAY, WHITE, BLACK)
 
 
 def lesson_paths(*beginnings: str) -> list[Path]:

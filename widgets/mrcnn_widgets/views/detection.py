@@ -6,7 +6,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from mrcnn_steps.detection import Detections
-from mrcnn_steps.palette import GREY, LEAVES, ORANGE, SUPPRESSOR
+from mrcnn_steps.palette import GRAY, LEAVES, ORANGE, SUPPRESSOR
 from mrcnn_steps.steps import TITLES, TURNED_AWAY, fate
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.classes import MOST, class_groups, distinct_names
@@ -158,7 +158,7 @@ def details(trace: Trace, found: Detections, candidate: int | None) -> list[Laye
         there = as_boxes(found.clipped[[] if rival is None else [rival]])
     return [
         BoxLayer(
-            "its proposal", origin, groups=[Group("its proposal", GREY, "dotted")], pickable=False
+            "its proposal", origin, groups=[Group("its proposal", GRAY, "dotted")], pickable=False
         ),
         ArrowLayer(
             "refinement", origin, here, groups=[Group("refinement", ORANGE)], pickable=False

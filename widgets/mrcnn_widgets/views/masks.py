@@ -218,7 +218,7 @@ def grid_picture(
         side: of the black square that stands for a missing grid, in samples.
 
     Returns:
-        A grey picture, and the outline.
+        A gray picture, and the outline.
     """
     pixels = torch.zeros((side, side), dtype=torch.uint8)
     if grid is not None:

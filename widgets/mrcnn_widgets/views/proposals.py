@@ -14,8 +14,8 @@ from mrcnn_steps.matching import match_trace, overlaps, recalled
 from mrcnn_steps.palette import (
     DASHED,
     DOTTED,
+    GRAY,
     GREEN,
-    GREY,
     OBJECT,
     ORANGE,
     SKY,
@@ -58,15 +58,15 @@ VIEWS = {
     "final": View("The best of what is left: the proposals.", ("proposal_limit",)),
 }
 LEFT = {
-    "rpn_min_size": Group(steps.TURNED_AWAY["rpn_min_size"], GREY, DOTTED),
-    "rpn_score": Group(steps.TURNED_AWAY["rpn_score"], GREY, DASHED),
+    "rpn_min_size": Group(steps.TURNED_AWAY["rpn_min_size"], GRAY, DOTTED),
+    "rpn_score": Group(steps.TURNED_AWAY["rpn_score"], GRAY, DASHED),
     "rpn_nms": Group(steps.TURNED_AWAY["rpn_nms"], VERMILLION, DASHED),
     "proposal_limit": Group(steps.TURNED_AWAY["proposal_limit"], ORANGE, DOTTED),
 }
 PROPOSAL = Group("proposal", GREEN)
 CANDIDATE = Group("candidate", SKY)
 GROUPS = [*LEFT.values(), PROPOSAL, CANDIDATE]
-BEFORE = Group("before this step", GREY, DOTTED)
+BEFORE = Group("before this step", GRAY, DOTTED)
 MOVES = Group("moves", ORANGE)
 KEPT_INSTEAD = Group(*SUPPRESSOR)
 # A candidate lies around an object from this IoU on, an object is reached from that.

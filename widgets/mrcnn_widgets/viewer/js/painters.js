@@ -166,7 +166,7 @@ function* paintGrid({ ctx, t, dpr }, layer) {
     ctx.lineWidth = 2 * dpr;
     ctx.strokeRect(x, y, stepX, stepY);
   }
-  // Lines closer than a few pixels would only grey the photo.
+  // Lines closer than a few pixels would only gray the photo.
   ctx.globalAlpha = 0.55 * Math.min(1, Math.max(0, Math.min(stepX, stepY) / dpr - 2) / 10);
   if (ctx.globalAlpha > 0.01) {
     ctx.lineWidth = dpr;
