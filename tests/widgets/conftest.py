@@ -1,5 +1,7 @@
 """One trace for all tests of the widgets: the bundled network, untrained but lively."""
 
+import asyncio
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,15 @@ from mrcnn_steps.data import Sample, sample
 from mrcnn_steps.model.network import tiny
 from mrcnn_steps.tracing import Trace, trace
 from mrcnn_widgets.debugger import PipelineDebugger
+
+
+@pytest.fixture(autouse=True)
+def _no_loop_runs():
+    """As in a script: Playwright leaves its own loop set in the thread that the tests share."""
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(loop)
 
 
 def _enliven(layer: nn.Conv2d | nn.Linear, mean: float, spread: float) -> None:
