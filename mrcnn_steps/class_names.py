@@ -103,6 +103,22 @@ def short(name: str) -> str:
     return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
 
 
+def printable(text: str) -> str:
+    r"""Make a text from a file harmless to a terminal, which obeys what it cannot print.
+
+    Args:
+        text: whatever it contains.
+
+    Returns:
+        The text with escapes, such as `\x1b`, for control characters, marks that turn the
+        direction of writing, and halves of surrogate pairs.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def enumerate_names(names: Sequence[str]) -> str:
     """Write names as a sentence does, the first `SHOWN` of them.
 

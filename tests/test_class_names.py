@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrcnn_steps.class_names import check_class_names, difference, enumerate_names
+from mrcnn_steps.class_names import check_class_names, difference, enumerate_names, printable
 
 NAMES = ("background", "nut", "bolt")
 
@@ -76,3 +76,8 @@ def test_only_equal_lists_have_no_difference(before, now):
 
 def test_long_lists_are_cut():
     assert enumerate_names([*"abcdefg"]) == "a, b, c, d, e and 2 more"
+
+
+def test_printable_shows_what_a_terminal_would_obey() -> None:
+    assert printable("Nuß, 鸟 and 🐦") == "Nuß, 鸟 and 🐦"
+    assert printable("a\x1b[31m\r\n\u202e\ud800\x9b") == r"a\x1b[31m\r\n\u202e\ud800\x9b"

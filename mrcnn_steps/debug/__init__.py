@@ -3,6 +3,7 @@
 from mrcnn_steps.debug.errors import FalsePositive, describe_error, false_positives
 from mrcnn_steps.debug.explanation import Explanation, explain_missed
 from mrcnn_steps.debug.fates import Fate, fates
+from mrcnn_steps.debug.findings import Finding
 from mrcnn_steps.debug.lineage import Lineage, Link, describe, lineage, lineage_of_object
 from mrcnn_steps.debug.remedies import Change, Remedy, remedies
 
@@ -11,6 +12,7 @@ __all__ = [
     "Explanation",
     "FalsePositive",
     "Fate",
+    "Finding",
     "Lineage",
     "Link",
     "Remedy",
