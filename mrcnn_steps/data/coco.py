@@ -166,6 +166,17 @@ class CocoFolder:
         """
         return tuple(self._objects[index])
 
+    def annotation_ids(self, index: int) -> tuple[int, ...]:
+        """Give the ids of a photo's annotations, in the order of the sample's objects.
+
+        Args:
+            index: which photo, in the order of the file.
+
+        Returns:
+            The file's ids.
+        """
+        return tuple(each.id for each in self._objects[index])
+
     def _masks(self, index: int) -> Tensor:
         """Draw the objects of a photo, one after the other: bool [N, H, W]."""
         photo, objects = self.photos[index], self._objects[index]

@@ -1,0 +1,1 @@
+"""The funnel: at which gate a model loses objects, over a whole dataset."""

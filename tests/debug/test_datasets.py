@@ -1,0 +1,117 @@
+"""A dataset gives samples or pairs, and ids that join anyone's tables."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Subset
+
+from mrcnn_steps.data import CocoFolder, sample
+from mrcnn_steps.debug.datasets import (
+    annotation_ids_at,
+    class_names_of,
+    entry_at,
+    image_id_at,
+    photo_name_at,
+    sample_at,
+)
+
+IMAGE = torch.zeros((3, 20, 30), dtype=torch.uint8)
+BOXES = torch.tensor([[2.0, 3.0, 12.0, 9.0], [5.0, 5.0, 25.0, 15.0]])
+
+
+def pair(**more):
+    return IMAGE, {"boxes": BOXES, "labels": torch.tensor([1, 2]), **more}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    photos = [(7, "a/first.png"), (3, "second.png")]
+    (tmp_path / "a").mkdir()
+    for _, name in photos:
+        Image.new("RGB", (30, 20)).save(tmp_path / name)
+    content = {
+        "images": [{"id": i, "file_name": n, "width": 30, "height": 20} for i, n in photos],
+        "categories": [{"id": 5, "name": "cup"}],
+        "annotations": [
+            {"id": id, "image_id": photo, "category_id": 5, "bbox": [1, 2, 8, 9], "area": 72}
+            for id, photo in ((40, 3), (11, 7), (12, 3))
+        ],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match="box and no mask"):
+        return CocoFolder(tmp_path, tmp_path / "a.json")
+
+
+def test_a_coco_folder_has_the_ids_of_its_file(folder):
+    assert [image_id_at(folder, i) for i in (0, 1)] == [7, 3]
+    assert [annotation_ids_at(folder, i) for i in (0, 1)] == [(11,), (40, 12)]
+    assert [photo_name_at(folder, i) for i in (0, 1)] == ["a/first.png", "second.png"]
+    entry = entry_at(folder, 1)
+    assert (entry.image_id, entry.name, entry.annotation_ids) == (3, "second.png", (40, 12))
+    assert torch.equal(entry.sample.boxes, folder[1].boxes)
+
+
+def test_a_subset_keeps_the_ids(folder):
+    part = Subset(Subset(folder, [1, 0]), [0])
+    assert (image_id_at(part, 0), annotation_ids_at(part, 0)) == (3, (40, 12))
+    assert entry_at(part, 0).name == "second.png"
+    assert class_names_of(part) == ("background", "cup")
+
+
+def test_the_ids_of_a_coco_folder_need_no_photo(folder):
+    folder.image_path(1).unlink()
+    assert (image_id_at(folder, 1), photo_name_at(folder, 1)) == (3, "second.png")
+    assert annotation_ids_at(folder, 1) == (40, 12)
+    with pytest.raises(FileNotFoundError):
+        sample_at(folder, 1)
+
+
+def test_samples_are_numbered():
+    cows = sample("cows")
+    entry = entry_at([sample("voc_people"), cows], 1)
+    assert entry.sample is cows
+    assert (entry.image_id, entry.name) == (1, "cows")
+    assert entry.annotation_ids == tuple(range(len(cows.labels)))
+
+
+@pytest.mark.parametrize("image_id", [42, torch.tensor(42), torch.tensor([42])])
+def test_a_target_brings_its_image_id(image_id):
+    dataset = [pair(), pair(image_id=image_id)]
+    assert image_id_at(dataset, 0) == 0
+    assert image_id_at(dataset, 1) == 42
+    assert annotation_ids_at(dataset, 1) == (0, 1)
+
+
+def test_labels_of_pairs_are_named_by_the_caller_and_numbered_beyond():
+    named = sample_at([pair()], 0, ("background", "cup"))
+    assert named.class_names == ("background", "cup", "class 2")
+    assert sample_at([pair()], 0).class_names == ("background", "class 1", "class 2")
+
+
+def test_a_dataset_with_names_keeps_them():
+    class Named(list):
+        class_names = ("background", "cup", "jug")
+
+    found = sample_at(Named([pair()]), 0, ("background", "cat", "dog"))
+    assert found.class_names == Named.class_names
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("photo.jpg", r"dataset\[1\]: expected a Sample, .* found a str"),
+        ((IMAGE, [1, 2]), r"dataset\[1\]: expected a Sample, .* a tuple of Tensor, list"),
+        (None, r"dataset\[1\]: expected a Sample, .* found a NoneType"),
+        ((IMAGE.numpy(), pair()[1]), r"dataset\[1\]: .*image"),
+    ],
+)
+def test_something_else_is_refused_by_index_and_type(item, message):
+    with pytest.raises(TypeError, match=message):
+        entry_at([pair(), item], 1)
+
+
+def test_a_wrong_target_is_refused_by_index():
+    with pytest.raises(ValueError, match=r"dataset\[0\]: target\['labels'\]"):
+        entry_at([(IMAGE, {"boxes": BOXES})], 0)
