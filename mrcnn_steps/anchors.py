@@ -13,9 +13,8 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchvision.ops import box_iou
 
-from mrcnn_steps.boxes import centers_and_sizes, check_boxes
+from mrcnn_steps.boxes import centers_and_sizes, check_boxes, paired_iou
 from mrcnn_steps.checks import (
     MAX_PIXELS,
     check_image_size,
@@ -25,6 +24,9 @@ from mrcnn_steps.checks import (
     check_row,
     check_whole,
 )
+
+# Boxes whose best anchors are looked for at once: 15 candidates each take 30 MB.
+PIECE_BOXES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -260,6 +262,12 @@ def best_anchors(anchors: Anchors, boxes: Float[Tensor, "G 4"]) -> BestAnchors:
     Returns:
         IoU and row of each box's best anchor; which one is left open where several tie.
     """
+    parts = [_best_anchors(anchors, some) for some in boxes.split(PIECE_BOXES)]
+    iou, row = (torch.cat(each) for each in zip(*parts, strict=True))
+    return BestAnchors(iou, row)
+
+
+def _best_anchors(anchors: Anchors, boxes: Tensor) -> tuple[Tensor, Tensor]:
     x, y, _, _ = centers_and_sizes(boxes)
     near = []
     for grid, part in zip(anchors.grids, anchors.level_slices, strict=True):
@@ -272,8 +280,5 @@ def best_anchors(anchors: Anchors, boxes: Float[Tensor, "G 4"]) -> BestAnchors:
         ratio = torch.arange(grid.per_cell, device=cell.device)
         near.append(part.start + cell * grid.per_cell + ratio)
     rows = torch.cat(near, dim=1)
-    iou = boxes.new_zeros(rows.shape)
-    for box, some in enumerate(rows):
-        iou[box] = box_iou(boxes[box, None], anchors.boxes[some])[0]
-    best, place = iou.max(dim=1)
-    return BestAnchors(best, rows.gather(1, place[:, None])[:, 0])
+    best, place = paired_iou(boxes[:, None], anchors.boxes[rows]).max(dim=1)
+    return best, rows.gather(1, place[:, None])[:, 0]

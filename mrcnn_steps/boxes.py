@@ -118,6 +118,27 @@ def centers_and_sizes(boxes: Float[Tensor, "N 4"]) -> tuple[Tensor, Tensor, Tens
     return x1 + 0.5 * width, y1 + 0.5 * height, width, height
 
 
+def paired_iou(
+    boxes: Float[Tensor, "*N 4"], others: Float[Tensor, "*M 4"]
+) -> Float[Tensor, "*shape"]:
+    """Compute the IoU of each box with its partner, in the arithmetic of torchvision's `box_iou`.
+
+    Args:
+        boxes: [..., 4] in pixels.
+        others: [..., 4] in the same pixels, one a box; sizes of 1 are repeated.
+
+    Returns:
+        [...] IoU, 0…1; NaN for two boxes without area.
+    """
+    x1, y1, x2, y2 = boxes.unbind(dim=-1)
+    other_x1, other_y1, other_x2, other_y2 = others.unbind(dim=-1)
+    width = (torch.minimum(x2, other_x2) - torch.maximum(x1, other_x1)).clamp(min=0)
+    height = (torch.minimum(y2, other_y2) - torch.maximum(y1, other_y1)).clamp(min=0)
+    shared = width * height
+    area, other_area = (x2 - x1) * (y2 - y1), (other_x2 - other_x1) * (other_y2 - other_y1)
+    return shared / (area + other_area - shared)
+
+
 def encode(
     boxes: Float[Tensor, "N 4"],
     anchors: Float[Tensor, "N 4"],

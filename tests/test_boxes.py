@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from torchvision.models.detection._utils import BoxCoder
+from torchvision.ops import box_iou
 
-from mrcnn_steps.boxes import MAX_LOG_SCALE, decode, encode, normalize
+from mrcnn_steps.boxes import MAX_LOG_SCALE, decode, encode, normalize, paired_iou
 
 RPN = (1.0, 1.0, 1.0, 1.0)
 BOX_HEAD = (10.0, 10.0, 5.0, 5.0)
@@ -180,3 +181,19 @@ def test_different_counts_are_refused(refused, random_boxes):
 def test_integer_boxes_are_refused(refused):
     with pytest.raises(refused):
         encode(ONE.long(), ONE)
+
+
+# --- IoU of pairs ---------------------------------------------------------------------------
+
+
+@given(box_pairs())
+def test_the_iou_of_pairs_is_the_diagonal_of_torchvisions(pairs):
+    boxes, others = (each.float() for each in pairs)
+    assert torch.equal(paired_iou(boxes, others), box_iou(boxes, others).diagonal())
+
+
+@given(box_pairs())
+def test_a_box_is_compared_with_each_of_its_row(pairs):
+    boxes, others = (each.float() for each in pairs)
+    rows = others.expand(len(boxes), *others.shape)
+    assert torch.equal(paired_iou(boxes[:, None], rows), box_iou(boxes, others))
