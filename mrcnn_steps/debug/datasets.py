@@ -37,12 +37,15 @@ class Entry:
         image_id: the file's, the target's `image_id`, or else the photo's index.
         name: what the photo is called: its file's path, or the sample's name.
         annotation_ids: of each of the sample's objects: the file's, or else its row.
+        labelled: the names of the classes of which every object in the photo is annotated; None:
+            all are.
     """
 
     sample: Sample
     image_id: int
     name: str
     annotation_ids: tuple[int, ...]
+    labelled: frozenset[str] | None = None
 
 
 def entry_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = None) -> Entry:
@@ -73,12 +76,17 @@ def entry_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = N
     else:
         raise TypeError(f"dataset[{index}]: expected {EXPECTED}, found {_kind(found)}")
     whole, place = _whole(dataset, index)
-    count = len(found.labels)
     if isinstance(whole, CocoFolder):
+        labels = whole.labelled_labels(place)
         return Entry(
-            found, whole.image_ids[place], _photo_name(whole, place), whole.annotation_ids(place)
+            sample=found,
+            image_id=whole.image_ids[place],
+            name=_photo_name(whole, place),
+            annotation_ids=whole.annotation_ids(place),
+            labelled=None if labels is None else frozenset(found.class_names[k] for k in labels),
         )
-    return Entry(found, _whole_number(image_id, place), name, tuple(range(count)))
+    rows = tuple(range(len(found.labels)))
+    return Entry(found, _whole_number(image_id, place), name, rows)
 
 
 def sample_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = None) -> Sample:

@@ -11,6 +11,9 @@ Box = tuple[float, float, float, float]
 # What a detection is that is neither right nor wrong; the other kinds are those of TIDE.
 TRUE_POSITIVE, IGNORED = "", "ignored"
 
+# The label of an object whose class the model does not know.
+UNKNOWN = -1
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectRow:
