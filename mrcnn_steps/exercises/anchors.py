@@ -8,7 +8,7 @@ from torch import tensor
 from mrcnn_steps import anchors as stage
 from mrcnn_steps.exercises import pictures
 from mrcnn_steps.exercises.dice import Dice
-from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.exercise import Exercise, Mistake, Rating
 
 LESSON = "02_anchors"
 
@@ -110,6 +110,7 @@ EXERCISES = (
         "anchor in pixels; ratios: float [R], width / height. All have the area scale² "
         "(Faster R-CNN §3.1.1). Return float [R, 4].",
         solution=cell_anchors,
+        rating=Rating(difficulty=2, importance=5, minutes=10),
         reference=lambda scale, ratios: stage.cell_anchors(scale, ratios.tolist()),
         shapes={"ratios": "R"},
         returns={"anchors": "R 4"},
@@ -167,6 +168,7 @@ EXERCISES = (
         "int, pixels from one cell to the next. The first center is (0, 0). Return "
         "float [rows · columns, 2], (x, y), row by row from the top: the convolution's order.",
         solution=anchor_centers,
+        rating=Rating(difficulty=2, importance=4, minutes=10),
         reference=_centers,
         shapes={},
         returns={"centers": "M 2"},
@@ -212,6 +214,7 @@ EXERCISES = (
         "anchors of one cell around (0, 0). Return float [P · R, 4]: all anchors of the first "
         "center, then all of the second…",
         solution=level_anchors,
+        rating=Rating(difficulty=2, importance=4, minutes=10),
         reference=lambda centers, cell: torch.cat(
             [cell + torch.cat((center, center)) for center in centers] or [torch.zeros(0, 4)]
         ),
@@ -270,6 +273,7 @@ EXERCISES = (
         "there is a position, in both directions. A level has ceil(image_size / stride) cells a "
         "side. Return an int.",
         solution=anchor_count,
+        rating=Rating(difficulty=1, importance=3, minutes=10),
         reference=_count,
         shapes={},
         returns={"count": ""},
@@ -336,6 +340,7 @@ EXERCISES = (
         "columns), one a level; ratios: int, anchors a cell. The order is level, row, column, "
         "ratio. Return four ints (level, row, column, ratio).",
         solution=locate_anchor,
+        rating=Rating(difficulty=3, importance=3, minutes=15),
         reference=_located,
         shapes={},
         returns={"place": "4"},

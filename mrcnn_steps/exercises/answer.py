@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +118,7 @@ class Answer:
         first, *rest = self.message.split("\n")
         title = html.escape(self._mark(first))
         parts = [f'<div style="font-weight:600;color:{color}">{title}</div>']
-        parts += [f'<div style="white-space:pre-wrap">{html.escape(line)}</div>' for line in rest]
+        parts += [f'<div style="white-space:pre-wrap">{_with_code(line)}</div>' for line in rest]
         for title, text in self._sections():
             parts.append(
                 f'<div style="margin-top:.6em;opacity:.75">{title}</div>'
@@ -132,6 +133,11 @@ class Answer:
 
     def _mark(self, line: str) -> str:
         return ("✓ " if self.right else "✗ ") + line
+
+
+def _with_code(line: str) -> str:
+    """Show what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(line))
 
 
 def _png_address(figure: Figure) -> str:

@@ -13,9 +13,10 @@ import io
 import linecache
 import sysconfig
 import threading
+import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +40,8 @@ class Attempt:
         error: what it raised, in words.
         changed: the arguments that it modified.
         printed: what it printed.
+        seconds: how long it took, if it returned.
+        left: the arguments as it left them.
     """
 
     ending: Ending
@@ -46,6 +49,8 @@ class Attempt:
     error: str = ""
     changed: tuple[str, ...] = ()
     printed: str = ""
+    seconds: float = 0.0
+    left: Inputs = field(default_factory=dict)
 
 
 class OutOfTime(SystemExit):
@@ -97,10 +102,12 @@ def attempt(function: Callable[..., Any], inputs: Inputs, seconds: float) -> Att
 
     def run() -> None:
         try:
+            start = time.perf_counter()
             with torch.no_grad():
                 value = function(*handed.values())
+            spent = time.perf_counter() - start
             changed = tuple(n for n, before in inputs.items() if _differs(before, handed[n]))
-            made.append(Attempt("returned", value, changed=changed, printed=printed.text))
+            made.append(Attempt("returned", value, "", changed, printed.text, spent, handed))
         except BaseException as error:  # also what would end the program
             if not isinstance(error, OutOfTime):
                 words = _in_words(error, function)

@@ -1,5 +1,8 @@
 """Exercises of lesson 05: which pyramid level, which points, which class."""
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import tensor
 from torchvision.ops import roi_align as torchvision_roi_align
@@ -8,7 +11,7 @@ from mrcnn_steps import classification as stage
 from mrcnn_steps.data import Sample
 from mrcnn_steps.exercises import pictures
 from mrcnn_steps.exercises.dice import Dice
-from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.exercise import Exercise, Mistake, Rating
 from mrcnn_steps.exercises.proposals import photo_candidates
 from mrcnn_steps.exercises.rpn_targets import have_area
 
@@ -49,6 +52,11 @@ def softmax(logits):
     return powers / powers.sum(dim=1, keepdim=True)
 
 
+def _softmax_of_all(logits):
+    powers = torch.exp(logits - logits.max()) if len(logits) else logits
+    return powers / powers.sum(dim=1, keepdim=True)
+
+
 def _level_wrong(boxes, change=torch.floor, log=torch.log2, side=torch.sqrt, clamp=True):
     size = boxes[:, 2:] - boxes[:, :2]
     level = change(4 + log(side(size[:, 0] * size[:, 1]) / 224))
@@ -82,10 +90,20 @@ def _inside(feature, x, y):
     return 0 <= x <= feature.shape[1] - 1 and 0 <= y <= feature.shape[0] - 1
 
 
+# Ways to take one pixel for a point between pixels.
+ROUNDING: dict[str, Callable[[float], int]] = {
+    "nearest": lambda position: int(position + 0.5),
+    "half to even": round,
+    "down": int,
+    "up": math.ceil,
+}
+
+
 def _bilinear_wrong(feature, x, y, way):
     height, width = feature.shape
-    if way == "nearest":
-        return feature[min(int(y + 0.5), height - 1), min(int(x + 0.5), width - 1)]
+    if way in ROUNDING:
+        column, row = ROUNDING[way](x), ROUNDING[way](y)
+        return feature[min(row, height - 1), min(column, width - 1)]
     if way == "swapped":
         x, y = min(y, width - 1.0), min(x, height - 1.0)
     if way == "half":
@@ -147,6 +165,7 @@ EXERCISES = (
         task="The pyramid level each RoI is pooled from (FPN eq. 1): k = ⌊4 + log2(√(w h) / 224)⌋, "
         "limited to 2…5. boxes: float [R, 4], with area. Return int [R].",
         solution=fpn_level,
+        rating=Rating(difficulty=2, importance=4, minutes=10),
         reference=lambda boxes: stage.assign_levels(boxes) + 2,
         shapes={"boxes": "R 4"},
         returns={"levels": "R"},
@@ -199,6 +218,7 @@ EXERCISES = (
         task="Where an RoI is sampled: the centers of size × size equal bins. box: float [4]; "
         "size: int. Return float [size², 2], (x, y), row by row from the top.",
         solution=sample_points,
+        rating=Rating(difficulty=2, importance=4, minutes=10),
         reference=lambda box, size: stage.sample_points(box, 1.0, (size, size), 1) - 0.5,
         shapes={"box": "4"},
         returns={"points": "P 2"},
@@ -253,6 +273,7 @@ EXERCISES = (
         "around the point, each weighted by how near it is in x times how near in y. Return one "
         "float.",
         solution=bilinear,
+        rating=Rating(difficulty=3, importance=5, minutes=15),
         reference=_read,
         shapes={"feature": "H W"},
         returns={"value": ""},
@@ -276,9 +297,14 @@ EXERCISES = (
                 lambda feature, x, y: _bilinear_wrong(feature, x, y, "mirrored"),
             ),
             Mistake(
-                "you took the nearest pixel",
+                "you took a single pixel",
                 "That is RoIPool's rounding. Mix the four neighbors.",
                 lambda feature, x, y: _bilinear_wrong(feature, x, y, "nearest"),
+                also=(
+                    lambda feature, x, y: _bilinear_wrong(feature, x, y, "half to even"),
+                    lambda feature, x, y: _bilinear_wrong(feature, x, y, "down"),
+                    lambda feature, x, y: _bilinear_wrong(feature, x, y, "up"),
+                ),
             ),
             Mistake(
                 "you took the plain mean of four pixels",
@@ -306,6 +332,7 @@ EXERCISES = (
         "the map, inside it; size: int. Read the map bilinearly at the center of each of the "
         "size × size bins, pixel (i, j) being the point x = j, y = i. Return float [size, size].",
         solution=roi_align,
+        rating=Rating(difficulty=2, importance=5, minutes=10),
         uses=(sample_points, bilinear),
         reference=_aligned,
         shapes={"feature": "H W", "box": "4"},
@@ -361,6 +388,7 @@ EXERCISES = (
         task="Class probabilities. logits: float [R, C]. Return float [R, C]: exp(logit) divided "
         "by the sum of its row. Logits of 1000 must not overflow.",
         solution=softmax,
+        rating=Rating(difficulty=2, importance=4, minutes=5),
         reference=lambda logits: logits.softmax(dim=1),
         shapes={"logits": "R C"},
         returns={"probs": "R C"},
@@ -376,6 +404,12 @@ EXERCISES = (
                 "large logits overflow",
                 "exp(1000) is infinite. Subtract the maximum of the row before exp.",
                 lambda logits: logits.exp() / logits.exp().sum(dim=1, keepdim=True),
+            ),
+            Mistake(
+                "you subtracted the maximum of all rows",
+                "Beside a row of 1000 a row of 0 becomes exp(−1000) = 0, and 0 / 0 is NaN. Each "
+                "row has its own maximum: logits.max(dim=1, keepdim=True).values.",
+                _softmax_of_all,
             ),
             Mistake(
                 "you normalized columns, not rows",
@@ -397,6 +431,7 @@ EXERCISES = (
             (tensor([[0.0, 0.0]]),),
             (tensor([[1.0, 3.0], [2.0, 2.0]]),),
             (tensor([[1000.0, 1000.0]]),),
+            (tensor([[1000.0, 1000.0], [0.0, 0.0]]),),
             (torch.zeros(0, 3),),
         ),
         random=lambda dice, rows: (dice.numbers((rows, dice.integer(2, 4)), -5, 5),),

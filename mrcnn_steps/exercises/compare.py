@@ -53,13 +53,24 @@ def as_parts(value: Any, count: int) -> Parts | str:
 
 def _as_tensor(value: Any) -> Tensor | str:
     if isinstance(value, Tensor):
-        return value.detach()
+        return _readable(value.detach())
     if isinstance(value, bool | int | float | list | tuple | np.ndarray | np.generic):
         try:
             return torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError):
             pass
     return f"Your function returned {_kind_of(value)}, which is not a tensor."
+
+
+def _readable(tensor: Tensor) -> Tensor | str:
+    """Bring a tensor to where its values can be compared, or say why it cannot be."""
+    if tensor.is_meta:
+        return "Your function returned a meta tensor: it has a shape, and no values."
+    if tensor.is_quantized or tensor.is_complex():
+        return f"Your function returned {_dtype(tensor)} numbers; floating point is expected."
+    if tensor.is_nested or tensor.layout != torch.strided:
+        return "Your function returned a tensor that is not dense: to_dense() makes it one."
+    return tensor.cpu()
 
 
 def _kind_of(value: Any) -> str:

@@ -8,10 +8,10 @@ from mrcnn_steps import boxes as box_stage
 from mrcnn_steps.data import Sample
 from mrcnn_steps.exercises import pictures
 from mrcnn_steps.exercises.dice import Dice
-from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.exercise import Exercise, Mistake, Rating
 from mrcnn_steps.exercises.proposals import decode, distinct, photo_candidates
 from mrcnn_steps.exercises.rpn_targets import have_area, iou
-from mrcnn_steps.exercises.suppression import clear_of, nearby_boxes
+from mrcnn_steps.exercises.suppression import clear_of, iou_threshold, nearby_boxes
 
 LESSON = "06_detection"
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -120,6 +120,7 @@ EXERCISES = (
         "background. Return two values: the most probable class, int [R], background included, "
         "and its probability, float [R].",
         solution=best_class,
+        rating=Rating(difficulty=1, importance=4, minutes=5),
         reference=lambda probs: (probs.argmax(dim=1), probs.amax(dim=1)),
         shapes={"probs": "R C"},
         returns={"labels": "R", "scores": "R"},
@@ -170,6 +171,7 @@ EXERCISES = (
         "before they are decoded (10, 10, 5, 5 in torchvision). Return float [R, 4]. Your decode "
         "of lesson 04 is of use.",
         solution=refine_by_class,
+        rating=Rating(difficulty=3, importance=4, minutes=15),
         uses=(decode,),
         reference=_refined,
         shapes={"proposals": "R 4", "deltas": "R C 4", "labels": "R"},
@@ -257,6 +259,7 @@ EXERCISES = (
         "class. boxes: float [N, 4]; scores: float [N], all different; labels: int [N]; threshold: "
         "float. Return int [K]: the kept rows of all classes by descending score.",
         solution=nms_per_class,
+        rating=Rating(difficulty=3, importance=4, minutes=15),
         uses=(iou,),
         reference=batched_nms,
         shapes={"boxes": "N 4", "scores": "N", "labels": "N"},
@@ -303,7 +306,7 @@ EXERCISES = (
             nearby_boxes(dice, rows),
             dice.distinct(rows),
             dice.integers((rows,), 1, 2),
-            0.5,
+            iou_threshold(dice),
         ),
         photo=_photo_per_class,
         picture=pictures.kept,

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -15,6 +15,42 @@ from mrcnn_steps.exercises.pictures import Picture
 # The arguments of one call in the order of the function's parameters.
 Inputs = dict[str, Any]
 
+MOST_DOTS = 5
+
+
+class Rating(NamedTuple):
+    """What to expect of an exercise.
+
+    Attributes:
+        difficulty: 1 (a line that one knows) to 5 (several ideas have to meet).
+        importance: 1 (for the curious) to 5 (nobody understands the stage without it).
+        minutes: that it takes somebody who knows Python and has read the lesson.
+    """
+
+    difficulty: int
+    importance: int
+    minutes: int
+
+    def __str__(self) -> str:
+        return (
+            f"difficulty {_dots(self.difficulty)}, importance {_dots(self.importance)}, "
+            f"about {self.minutes} minutes"
+        )
+
+
+def _dots(number: int) -> str:
+    return "●" * number + "○" * (MOST_DOTS - number)
+
+
+def always_fair(**inputs: Any) -> bool:
+    """Accept every input."""
+    return True
+
+
+def nowhere(**inputs: Any) -> bool:
+    """Leave no input to a mistake alone."""
+    return False
+
 
 @dataclass(frozen=True, eq=False)
 class Mistake:
@@ -24,16 +60,16 @@ class Mistake:
         name: what went wrong, said to the learner: "you divided by the intersection".
         hint: what to think about next.
         wrong: a function that makes this mistake; whoever returns the same made it too.
+        also: functions that make the same mistake in another way.
+        alone: the inputs that only this mistake gets wrong: who fails on these and on no others
+            made it, whatever came out.
     """
 
     name: str
     hint: str
     wrong: Callable[..., Any]
-
-
-def always_fair(**inputs: Any) -> bool:
-    """Accept every input."""
-    return True
+    also: tuple[Callable[..., Any], ...] = ()
+    alone: Callable[..., bool] = nowhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +78,7 @@ class Exercise:
 
     Attributes:
         lesson: the lesson's file name without suffix, such as "03_rpn_targets".
+        rating: how hard and how important it is, and how long it takes.
         task: what to write, with the formula and where it comes from.
         solution: our function, shown by `solution`. It needs nothing but torch (and `uses`).
         uses: solutions of other exercises that this one calls.
@@ -59,12 +96,14 @@ class Exercise:
         photo: makes the input of the lesson's photo.
         fair: whether every correct function must agree on an input; NaN, boxes without area or an
             IoU that misses its threshold by a rounding error are not fair.
-        verify: for results that are not unique: takes the inputs and the given value and names
-            the mistake, or returns None if all is well.
+        verify: for results that are not unique: takes the inputs as they were, the given value
+            and the inputs as the call left them, and names the mistake, or returns None if all is
+            well.
         picture: draws inputs, expected and given value.
     """
 
     lesson: str
+    rating: Rating
     task: str
     solution: Callable[..., Any]
     reference: Callable[..., Any]
@@ -79,7 +118,7 @@ class Exercise:
     tolerance: float = 1e-4
     uses: tuple[Callable[..., Any], ...] = ()
     fair: Callable[..., bool] = always_fair
-    verify: Callable[[Inputs, torch.Tensor], str | None] | None = None
+    verify: Callable[[Inputs, torch.Tensor, Inputs], str | None] | None = None
     picture: Picture | None = None
 
     @property

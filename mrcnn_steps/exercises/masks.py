@@ -10,7 +10,7 @@ from mrcnn_steps import masks as stage
 from mrcnn_steps.data import Sample
 from mrcnn_steps.exercises import pictures
 from mrcnn_steps.exercises.dice import Dice
-from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.exercise import Exercise, Mistake, Rating
 from mrcnn_steps.exercises.rpn_targets import have_area
 from mrcnn_steps.mini_masks import boxes_from_masks
 
@@ -186,6 +186,7 @@ EXERCISES = (
         "out of its object's mask with torchvision.ops.roi_align (default settings). Return float "
         "[R, size, size] in 0…1.",
         solution=mask_targets,
+        rating=Rating(difficulty=4, importance=5, minutes=20),
         reference=_targets,
         shapes={"masks": "G H W", "rois": "R 4", "gt_index": "R"},
         returns={"targets": "R size size"},
@@ -274,6 +275,7 @@ EXERCISES = (
         "Return float [R, 4]: the RoIs in pixels of the mini-mask; an RoI equal to its gt_box "
         "becomes (0, 0, size, size).",
         solution=roi_in_mini_mask,
+        rating=Rating(difficulty=2, importance=2, minutes=10),
         reference=_framed,
         shapes={"rois": "R 4", "gt_boxes": "R 4"},
         returns={"rois": "R 4"},
@@ -323,6 +325,7 @@ EXERCISES = (
         task="The mask of each detection's own class. mask_logits: float [D, C, h, w]; labels: int "
         "[D]. Return float [D, h, w], probabilities: the sigmoid of the logits of that class.",
         solution=select_class_mask,
+        rating=Rating(difficulty=1, importance=5, minutes=5),
         reference=_select,
         shapes={"mask_logits": "D C h w", "labels": "D"},
         returns={"probs": "D h w"},
@@ -379,6 +382,7 @@ EXERCISES = (
         "perhaps partly outside; image_size: (height, width). Resize probs bilinearly "
         "(align_corners=False) to the box. Return bool [height, width]: True where that is ≥ 0.5.",
         solution=paste_mask,
+        rating=Rating(difficulty=4, importance=4, minutes=25),
         reference=_pasted,
         shapes={"probs": "h w", "box": "4"},
         returns={"mask": "height width"},

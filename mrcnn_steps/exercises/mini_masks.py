@@ -9,7 +9,7 @@ from mrcnn_steps import mini_masks as stage
 from mrcnn_steps.data import Letterbox, Sample
 from mrcnn_steps.exercises import pictures
 from mrcnn_steps.exercises.dice import Dice
-from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.exercise import Exercise, Mistake, Rating
 
 LESSON = "01_mini_masks"
 
@@ -121,6 +121,7 @@ EXERCISES = (
         "(x1, y1, x2, y2) in pixels; x2 and y2 are exclusive, so that x2 − x1 is the width. "
         "An empty mask gives four zeros.",
         solution=box_from_mask,
+        rating=Rating(difficulty=1, importance=4, minutes=5),
         reference=lambda mask: stage.boxes_from_masks(mask[None])[0],
         shapes={"mask": "H W"},
         returns={"box": "4"},
@@ -160,6 +161,7 @@ EXERCISES = (
                     if mask.any()
                     else tensor([0.0, 0, mask.shape[1], mask.shape[0]])
                 ),
+                alone=lambda mask: not mask.any(),
             ),
         ),
         edge_cases=(
@@ -179,6 +181,7 @@ EXERCISES = (
         "mask; size: int. Return float [size, size] in 0…1; pixel centers lie at half pixels "
         "(align_corners=False).",
         solution=shrink,
+        rating=Rating(difficulty=2, importance=4, minutes=10),
         reference=lambda mask, box, size: _resize(
             mask[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])], size
         ),
@@ -228,6 +231,14 @@ EXERCISES = (
                 lambda mask, box, size: _resize(
                     _crop(mask, *box.long().tolist()), size, mode="nearest", align_corners=None
                 ),
+                also=(
+                    lambda mask, box, size: _resize(
+                        _crop(mask, *box.long().tolist()),
+                        size,
+                        mode="nearest-exact",
+                        align_corners=None,
+                    ),
+                ),
             ),
         ),
         edge_cases=(
@@ -244,6 +255,7 @@ EXERCISES = (
         task="How much two masks agree: IoU = pixels in both / pixels in at least one. mask1, "
         "mask2: bool [H, W]. Return one float in 0…1; two empty masks agree completely: 1.",
         solution=mask_iou,
+        rating=Rating(difficulty=1, importance=5, minutes=5),
         reference=lambda mask1, mask2: stage.mask_iou(mask1[None], mask2[None])[0],
         shapes={"mask1": "H W", "mask2": "H W"},
         returns={"iou": ""},
@@ -288,6 +300,7 @@ EXERCISES = (
                 "two empty masks should give 1",
                 "They are equal. 0 / 0 is NaN, and one NaN spoils every mean.",
                 lambda mask1, mask2: (mask1 & mask2).sum() / (mask1 | mask2).sum(),
+                alone=lambda mask1, mask2: not (mask1 | mask2).any(),
             ),
         ),
         edge_cases=(
@@ -309,6 +322,7 @@ EXERCISES = (
         "its offset is (size − new side) // 2. Return float [N, 4]; use the ratio that each side "
         "really has after rounding.",
         solution=letterbox_boxes,
+        rating=Rating(difficulty=3, importance=3, minutes=15),
         reference=_letterboxed,
         shapes={"boxes": "N 4"},
         returns={"boxes": "N 4"},

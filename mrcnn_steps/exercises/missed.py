@@ -7,7 +7,7 @@ from torchvision.ops import box_iou
 from mrcnn_steps import matching
 from mrcnn_steps.data import Sample
 from mrcnn_steps.exercises.dice import Dice
-from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.exercise import Exercise, Mistake, Rating
 from mrcnn_steps.exercises.proposals import distinct, photo_candidates
 from mrcnn_steps.exercises.rpn_targets import have_area, iou
 from mrcnn_steps.exercises.suppression import clear_of, nearby_boxes
@@ -145,6 +145,7 @@ EXERCISES = (
         "In falling score each detection takes, of the objects of its class that are still free, "
         "the one it overlaps most, if the IoU is ≥ 0.5. Return int [D]: the object, or −1.",
         solution=match_detections,
+        rating=Rating(difficulty=4, importance=5, minutes=25),
         uses=(iou,),
         reference=_reference_match,
         shapes={
@@ -255,6 +256,7 @@ EXERCISES = (
         "other ≥ 0.5; 2 duplicate, taken ≥ 0.5; 3 background, both same and other ≤ 0.1; else 4, "
         "both class and localization.",
         solution=kind_of_mistake,
+        rating=Rating(difficulty=3, importance=3, minutes=15),
         reference=_reference_kind,
         shapes={"same": "D", "other": "D", "taken": "D"},
         returns={"kinds": "D"},

@@ -8,7 +8,7 @@ from mrcnn_steps import boxes as box_stage
 from mrcnn_steps.data import Sample
 from mrcnn_steps.exercises import pictures
 from mrcnn_steps.exercises.dice import Dice
-from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.exercise import Exercise, Mistake, Rating
 from mrcnn_steps.exercises.rpn_targets import have_area
 
 LESSON = "04_proposals"
@@ -60,6 +60,11 @@ def _decode_wrong(deltas, anchors, way):
         center = anchors[:, :2] + deltas[:, :2] * anchor_size + size / 2
     if way == "pixels":
         center = anchors[:, :2] + anchor_size / 2 + deltas[:, :2]
+    if way == "both sides":
+        limit = box_stage.MAX_LOG_SCALE
+        size = anchor_size * torch.exp(deltas[:, 2:].clamp(-limit, limit))
+    if way == "new width":
+        center = anchors[:, :2] + anchor_size / 2 + deltas[:, :2] * size
     if way == "center and size":
         return torch.cat((center, size), dim=1)
     return torch.cat((center - size / 2, center + size / 2), dim=1)
@@ -69,6 +74,11 @@ def _clip_wrong(boxes, image_size, low=0.0, less=0):
     height, width = image_size
     high = tensor([width, height, width, height]) - less
     return torch.minimum(boxes.clamp(min=low), high)
+
+
+def _clip_dropping(boxes, image_size):
+    clipped = clip(boxes, image_size)
+    return clipped[(clipped[:, 2:] > clipped[:, :2]).all(dim=1)]
 
 
 def _top_k_wrong(objectness, level_sizes, k, way):
@@ -123,6 +133,7 @@ EXERCISES = (
         "likewise for y and h, with centers x. deltas, anchors: float [N, 4]. Limit dw and dh to "
         "log(1000 / 16) before exp, as torchvision does. Return float [N, 4], (x1, y1, x2, y2).",
         solution=decode,
+        rating=Rating(difficulty=2, importance=5, minutes=10),
         reference=box_stage.decode,
         shapes={"deltas": "N 4", "anchors": "N 4"},
         returns={"boxes": "N 4"},
@@ -160,12 +171,24 @@ EXERCISES = (
                 "exp(20) is 500 million. Clamp at log(1000 / 16) before exp.",
                 lambda deltas, anchors: _decode_wrong(deltas, anchors, "no clamp"),
             ),
+            Mistake(
+                "you limited dw and dh on both sides",
+                "Only what is too large overflows: a very negative dw makes a very small box, and "
+                "stays. clamp(max=…) alone.",
+                lambda deltas, anchors: _decode_wrong(deltas, anchors, "both sides"),
+            ),
+            Mistake(
+                "you shifted by the new width",
+                "dx counts in widths of the anchor, as encode divided by wa.",
+                lambda deltas, anchors: _decode_wrong(deltas, anchors, "new width"),
+            ),
         ),
         edge_cases=(
             (torch.zeros(1, 4), tensor([[1.0, 1, 3, 5]])),
             (tensor([[1.0, 0, 0, 0]]), tensor([[0.0, 0, 2, 4]])),
             (tensor([[0.0, 0, 0.5, -0.5]]), tensor([[0.0, 0, 4, 4]])),
             (tensor([[0.0, 0, 8, 0]]), tensor([[0.0, 0, 1, 1]])),
+            (tensor([[0.0, 0, -6, 0]]), tensor([[0.0, 0, 16, 16]])),
             (torch.zeros(0, 4), torch.zeros(0, 4)),
         ),
         random=lambda dice, rows: (dice.numbers((rows, 4), -1, 1), dice.boxes(rows)),
@@ -181,6 +204,7 @@ EXERCISES = (
         "float [N, 4] with 0 ≤ x ≤ width and 0 ≤ y ≤ height; a box outside becomes flat and stays "
         "in its row.",
         solution=clip,
+        rating=Rating(difficulty=1, importance=4, minutes=5),
         reference=clip_boxes_to_image,
         shapes={"boxes": "N 4"},
         returns={"boxes": "N 4"},
@@ -212,6 +236,17 @@ EXERCISES = (
                 "Boxes also leave the image on the right and at the bottom.",
                 lambda boxes, image_size: boxes.clamp(min=0),
             ),
+            Mistake(
+                "you used one limit for both directions",
+                "A photo is seldom square: x ends at the width, y at the height.",
+                lambda boxes, image_size: boxes.clamp(0, max(image_size)),
+            ),
+            Mistake(
+                "you dropped the boxes that became flat",
+                "They stay in their rows here, so that row numbers still mean the same; "
+                "remove_small takes them out, one step later.",
+                _clip_dropping,
+            ),
         ),
         edge_cases=(
             (tensor([[-2.0, 1, 3, 2]]), (4, 6)),
@@ -232,6 +267,7 @@ EXERCISES = (
         task="Which boxes are large enough? boxes: float [N, 4]; min_size: float. Return int [K]: "
         "the rows, ascending, whose width and height are both at least min_size.",
         solution=remove_small,
+        rating=Rating(difficulty=1, importance=3, minutes=5),
         reference=remove_small_boxes,
         shapes={"boxes": "N 4"},
         returns={"rows": "K"},
@@ -282,7 +318,7 @@ EXERCISES = (
             (tensor([[5.0, 5, 5, 9]]), 2.0),
             (torch.zeros(0, 4), 2.0),
         ),
-        random=lambda dice, rows: (dice.boxes(rows, extent=6), 2.0),
+        random=lambda dice, rows: (dice.boxes(rows, extent=6), float(dice.integer(1, 4))),
         photo=lambda sample: (sample.boxes, 64.0),
         picture=None,
     ),
@@ -293,6 +329,7 @@ EXERCISES = (
         "[K]: the rows of the k highest of each level (of all, if it has fewer), level by level, "
         "best first; rows count over all anchors.",
         solution=top_k_per_level,
+        rating=Rating(difficulty=3, importance=4, minutes=15),
         reference=_reference_top_k,
         shapes={},
         returns={"rows": "K"},

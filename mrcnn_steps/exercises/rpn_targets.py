@@ -1,5 +1,7 @@
 """Exercises of lesson 03: IoU, labels, samples and deltas, what the RPN is trained on."""
 
+from collections.abc import Callable
+
 import torch
 from torch import tensor
 from torchvision.ops import box_iou
@@ -9,7 +11,7 @@ from mrcnn_steps import boxes as box_stage
 from mrcnn_steps import rpn_targets as stage
 from mrcnn_steps.data import Sample
 from mrcnn_steps.exercises.dice import Dice
-from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.exercise import Exercise, Mistake, Rating
 
 LESSON = "03_rpn_targets"
 
@@ -90,8 +92,11 @@ def _encode_wrong(boxes, anchors, way):
     if way == "corner":
         shift = boxes[:, :2] - anchors[:, :2]
     shift = shift / {"box size": size, "pixels": 1.0}.get(way, anchor_size)
-    ratio = size / anchor_size
-    return torch.cat((shift, ratio if way == "no log" else torch.log(ratio)), dim=1)
+    logs: dict[str, Callable[[torch.Tensor], torch.Tensor]]
+    logs = {"no log": torch.clone, "log10": torch.log10, "log2": torch.log2}
+    log = logs.get(way, torch.log)
+    ratio = anchor_size / size if way == "upside down" else size / anchor_size
+    return torch.cat((shift, log(ratio)), dim=1)
 
 
 def _photo_anchors(sample: Sample):
@@ -137,6 +142,7 @@ EXERCISES = (
         task="IoU of every box with every other: intersection / union. boxes1: float [N, 4]; "
         "boxes2: float [M, 4], all with area. Return float [N, M] in 0…1.",
         solution=iou,
+        rating=Rating(difficulty=2, importance=5, minutes=15),
         reference=box_iou,
         shapes={"boxes1": "N 4", "boxes2": "M 4"},
         returns={"iou": "N M"},
@@ -201,6 +207,7 @@ EXERCISES = (
         "tie); else −1 if it is < negative with all objects; else 0. An object that overlaps no "
         "anchor forces none.",
         solution=label_anchors,
+        rating=Rating(difficulty=4, importance=5, minutes=20),
         reference=_reference_labels,
         shapes={"iou": "A G"},
         returns={"labels": "A"},
@@ -271,6 +278,7 @@ EXERCISES = (
         "dy = (y − ya) / ha, dw = log(w / wa), dh = log(h / ha), with centers x, y and sizes w, h. "
         "boxes, anchors: float [N, 4]. Return float [N, 4].",
         solution=encode,
+        rating=Rating(difficulty=2, importance=5, minutes=10),
         reference=box_stage.encode,
         shapes={"boxes": "N 4", "anchors": "N 4"},
         returns={"deltas": "N 4"},
@@ -297,6 +305,21 @@ EXERCISES = (
                 "log makes half as wide and twice as wide equally far from 0, and its inverse "
                 "never gives a negative width.",
                 lambda boxes, anchors: _encode_wrong(boxes, anchors, "no log"),
+            ),
+            Mistake(
+                "you took the logarithm of anchor / box",
+                "dw = log(w / wa): a box larger than its anchor has a positive dw.",
+                lambda boxes, anchors: _encode_wrong(boxes, anchors, "upside down"),
+            ),
+            Mistake(
+                "you took the logarithm to base 10",
+                "log is the natural logarithm, torch.log: decode undoes it by exp.",
+                lambda boxes, anchors: _encode_wrong(boxes, anchors, "log10"),
+            ),
+            Mistake(
+                "you took the logarithm to base 2",
+                "log is the natural logarithm, torch.log: decode undoes it by exp.",
+                lambda boxes, anchors: _encode_wrong(boxes, anchors, "log2"),
             ),
             Mistake(
                 "you swapped boxes and anchors",

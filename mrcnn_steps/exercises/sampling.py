@@ -5,7 +5,7 @@ from torch import tensor
 
 from mrcnn_steps import rpn_targets as stage
 from mrcnn_steps.exercises.dice import Dice
-from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.exercise import Exercise, Mistake, Rating
 from mrcnn_steps.exercises.rpn_targets import photo_match
 
 LESSON = "03_rpn_targets"
@@ -43,7 +43,10 @@ TURNED = "a label was turned into another one"
 NOT_RANDOM = "the choice is not random"
 
 
-def _broken_rule(inputs, sampled):
+OTHER_DICE = "the choice does not come from the generator"
+
+
+def _broken_rule(inputs, sampled, left):
     labels, count = inputs["labels"], inputs["count"]
     positives, negatives = int((labels == 1).sum()), int((labels == -1).sum())
     kept = int((sampled == 1).sum())
@@ -56,7 +59,17 @@ def _broken_rule(inputs, sampled):
     wanted = min(positives, count // 2)
     if kept < wanted or int((sampled == -1).sum()) < min(negatives, count - wanted):
         return FEW_POSITIVES
-    return NOT_RANDOM if _keeps_one_end(labels, sampled) else None
+    if _keeps_one_end(labels, sampled):
+        return NOT_RANDOM
+    untouched = torch.equal(left["generator"].get_state(), inputs["generator"].get_state())
+    return OTHER_DICE if untouched and _was_chosen(labels, sampled) else None
+
+
+def _was_chosen(labels, sampled):
+    """Whether some of a label stayed and others of it did not."""
+    return any(
+        0 < int((sampled == label).sum()) < int((labels == label).sum()) for label in (1, -1)
+    )
 
 
 def _keeps_one_end(labels, sampled):
@@ -69,7 +82,7 @@ def _keeps_one_end(labels, sampled):
     return False
 
 
-def _sample_wrong(labels, count, generator, most=None, fill=True, surplus=0, shuffle=True):
+def _sample_wrong(labels, count, generator, most=None, fill=True, turned=False, shuffle=True):
     sampled = labels.clone()
     kept = 0
     for label, limit in ((1, count // 2 if most is None else most), (-1, count)):
@@ -77,7 +90,7 @@ def _sample_wrong(labels, count, generator, most=None, fill=True, surplus=0, shu
         keep = max(limit - kept, 0) if fill else count // 2
         order = torch.randperm(len(rows), generator=generator)
         order = order if shuffle else torch.arange(len(rows))
-        sampled[rows[order[keep:]]] = -1 if label == 1 and surplus else 0
+        sampled[rows[order[keep:]]] = -1 if label == 1 and turned else 0
         kept += min(keep, len(rows))
     return sampled
 
@@ -90,6 +103,7 @@ EXERCISES = (
         "count / 2 of the ones stay, and as many of the −1 that there are count in all (or as many "
         "as there are); the rest becomes 0.",
         solution=sample_labels,
+        rating=Rating(difficulty=3, importance=4, minutes=20),
         reference=lambda labels, count, generator: stage.sample_anchors(
             labels.to(torch.int8), count, 0.5, generator
         ).to(torch.int64),
@@ -124,7 +138,9 @@ EXERCISES = (
             Mistake(
                 TURNED,
                 "A surplus positive is not background: it becomes 0, never −1.",
-                lambda labels, count, generator: _sample_wrong(labels, count, generator, surplus=1),
+                lambda labels, count, generator: _sample_wrong(
+                    labels, count, generator, turned=True
+                ),
             ),
             Mistake(
                 TOO_MANY_NEGATIVES,
@@ -139,6 +155,14 @@ EXERCISES = (
                 "the network never sees the rest.",
                 lambda labels, count, generator: _sample_wrong(
                     labels, count, generator, shuffle=False
+                ),
+            ),
+            Mistake(
+                OTHER_DICE,
+                "torch.randperm(n) alone draws from a source that everybody shares: the same "
+                "run never comes again. Pass generator=generator.",
+                lambda labels, count, generator: _sample_wrong(
+                    labels, count, torch.Generator().manual_seed(1)
                 ),
             ),
         ),

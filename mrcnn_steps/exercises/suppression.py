@@ -8,7 +8,7 @@ from torchvision.ops import nms as torchvision_nms
 from mrcnn_steps.data import Sample
 from mrcnn_steps.exercises import pictures
 from mrcnn_steps.exercises.dice import Dice
-from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.exercise import Exercise, Mistake, Rating
 from mrcnn_steps.exercises.proposals import distinct, photo_candidates
 from mrcnn_steps.exercises.rpn_targets import have_area, iou
 
@@ -37,6 +37,7 @@ def clear_of(overlap, threshold):
 
 def _nms_wrong(boxes, scores, threshold, way):
     overlap = iou(boxes, boxes)
+    threshold = 1 - threshold if way == "distance" else threshold
     order = scores.argsort(descending=way != "ascending")
     if way == "unsorted":
         order = torch.arange(len(scores))
@@ -62,6 +63,11 @@ def _photo_nms(sample: Sample):
     return boxes[~near], scores[~near], 0.7
 
 
+def iou_threshold(dice: Dice) -> float:
+    """Roll a threshold; not always the one that is as far from 0 as from 1."""
+    return (0.5, 0.3, 0.7)[dice.integer(0, 2)]
+
+
 def nearby_boxes(dice: Dice, rows: int):
     """Boxes so close together that many overlap."""
     return dice.boxes(rows, extent=6, smallest=2)
@@ -74,6 +80,7 @@ EXERCISES = (
         "threshold: float. Take the best box, drop all whose IoU with it is > threshold, take the "
         "best of the rest, and so on. Return int [K]: the kept rows by descending score.",
         solution=nms,
+        rating=Rating(difficulty=3, importance=5, minutes=20),
         uses=(iou,),
         reference=torchvision_nms,
         shapes={"boxes": "N 4", "scores": "N"},
@@ -122,6 +129,11 @@ EXERCISES = (
                 "keeps the best.",
                 lambda boxes, scores, threshold: _nms_wrong(boxes, scores, threshold, "by row"),
             ),
+            Mistake(
+                "you compared with 1 − threshold",
+                "The threshold is an IoU: with 0.7 a box is dropped whose IoU is above 0.7.",
+                lambda boxes, scores, threshold: _nms_wrong(boxes, scores, threshold, "distance"),
+            ),
         ),
         edge_cases=(
             (tensor([[0.0, 0, 2, 2], [0, 0, 2, 2]]), tensor([0.25, 0.75]), 0.5),
@@ -132,9 +144,14 @@ EXERCISES = (
                 tensor([0.75, 0.5, 0.25]),
                 0.5,
             ),
+            (tensor([[0.0, 0, 5, 1], [0, 0, 3, 1]]), tensor([0.75, 0.25]), 0.75),
             (torch.zeros(0, 4), torch.zeros(0), 0.5),
         ),
-        random=lambda dice, rows: (nearby_boxes(dice, rows), dice.distinct(rows), 0.5),
+        random=lambda dice, rows: (
+            nearby_boxes(dice, rows),
+            dice.distinct(rows),
+            iou_threshold(dice),
+        ),
         photo=_photo_nms,
         picture=pictures.kept,
     ),

@@ -8,10 +8,10 @@ from torchvision.ops import nms as torchvision_nms
 from mrcnn_steps import nms as stage
 from mrcnn_steps.data import Sample
 from mrcnn_steps.exercises.dice import Dice
-from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.exercise import Exercise, Mistake, Rating
 from mrcnn_steps.exercises.proposals import distinct, photo_candidates
 from mrcnn_steps.exercises.rpn_targets import have_area, iou
-from mrcnn_steps.exercises.suppression import clear_of, nearby_boxes, nms
+from mrcnn_steps.exercises.suppression import clear_of, iou_threshold, nearby_boxes, nms
 
 LESSON = "08_why_missed"
 
@@ -58,7 +58,7 @@ def _valid_row(boxes, row):
 
 def _random_suppressed(dice: Dice, rows: int):
     boxes = nearby_boxes(dice, rows + 1)
-    return boxes, dice.distinct(rows + 1), 0.5, dice.integer(0, rows)
+    return boxes, dice.distinct(rows + 1), iou_threshold(dice), dice.integer(0, rows)
 
 
 def _photo_suppressed(sample: Sample):
@@ -109,6 +109,7 @@ EXERCISES = (
         "and whose IoU with the row is > threshold; −1 if NMS keeps the row itself. Your nms of "
         "lesson 04 is of use.",
         solution=find_suppressor,
+        rating=Rating(difficulty=3, importance=4, minutes=15),
         uses=(iou, nms),
         reference=_reference_suppressor,
         shapes={"boxes": "N 4", "scores": "N"},
@@ -176,6 +177,7 @@ EXERCISES = (
         "all different; row: a box. Return a float: the smallest threshold, 0 or one of the IoUs "
         "with the row, with which your nms of lesson 04 keeps the row.",
         solution=smallest_threshold,
+        rating=Rating(difficulty=4, importance=3, minutes=20),
         uses=(iou, nms),
         reference=_reference_threshold,
         shapes={"boxes": "N 4", "scores": "N"},

@@ -5,13 +5,8 @@ import inspect
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from torch import Tensor
-
-from mrcnn_steps.data import Sample, sample
 from mrcnn_steps.exercises import (
     anchors,
     classification,
@@ -22,16 +17,24 @@ from mrcnn_steps.exercises import (
     proposals,
     rpn_targets,
     sampling,
+    solved,
     suppression,
     suppressors,
     whole_detection,
 )
 from mrcnn_steps.exercises.answer import Answer, Folded, Text
-from mrcnn_steps.exercises.attempt import Attempt, attempt, copy
-from mrcnn_steps.exercises.compare import Comparison, Parts, as_parts, compare, same_parts
-from mrcnn_steps.exercises.dice import Dice
+from mrcnn_steps.exercises.compare import Parts
 from mrcnn_steps.exercises.exercise import Exercise, Inputs, Mistake
+from mrcnn_steps.exercises.recognize import recognize, shows
 from mrcnn_steps.exercises.shrinking import shrink
+from mrcnn_steps.exercises.trials import (
+    CALL_LIMIT,
+    PART_OF_PHOTO,
+    Trial,
+    make_case,
+    run_trials,
+    try_case,
+)
 
 MODULES = (
     mini_masks,
@@ -49,15 +52,7 @@ MODULES = (
 )
 EXERCISES = {exercise.name: exercise for module in MODULES for exercise in module.EXERCISES}
 
-PHOTO = "voc_people"
-RANDOM_CASES = 60
-
-# As many failing and as many passing cases tell known mistakes apart.
-COMPARED_CASES = 25
-
-# Seconds; a check ends in less than two, its picture included.
-CALL_LIMIT = 1.0
-RANDOM_UNTIL = 0.5
+# Seconds.
 SHRINK_FOR = 0.4
 
 _hints_given: Counter[str] = Counter()
@@ -69,47 +64,7 @@ class ExerciseList(tuple[Exercise, ...]):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return "\n\n".join(f"{e.signature}   ({e.lesson})\n{e.task}" for e in self)
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One input with the value that the reference returns for it."""
-
-    kind: str
-    inputs: Inputs
-    expected: Parts
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether some argument has no elements."""
-        return any(isinstance(v, Tensor) and v.numel() == 0 for v in self.inputs.values())
-
-    @property
-    def size(self) -> int:
-        """Number of elements of all arguments."""
-        return sum(v.numel() for v in self.inputs.values() if isinstance(v, Tensor))
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """What the learner's function did with a case."""
-
-    case: Case
-    attempt: Attempt
-    comparison: Comparison | None
-    mistake: str | None = None
-
-    @property
-    def failure(self) -> str:
-        """The kind of failure, or "" if all is well."""
-        if self.comparison is None:
-            return self.attempt.ending
-        if self.comparison.verdict != "right":
-            return self.comparison.verdict
-        if self.mistake:
-            return "broken rule"
-        return "changed input" if self.attempt.changed else ""
+        return "\n\n".join(f"{e.signature}   ({e.lesson}; {e.rating})\n{e.task}" for e in self)
 
 
 def exercises(lesson: str | None = None) -> ExerciseList:
@@ -124,27 +79,36 @@ def exercises(lesson: str | None = None) -> ExerciseList:
     return ExerciseList(e for e in EXERCISES.values() if e.lesson.startswith(lesson or ""))
 
 
-def hint(exercise: Callable[..., Any] | str) -> Text:
+def hint(exercise: Callable[..., Any] | str, number: int | None = None) -> Text:
     """Give the next hint, from a gentle push to nearly the answer.
 
     Args:
         exercise: the exercise's name, or the learner's function of that name.
+        number: which hint to read again; the next one if left out.
 
     Returns:
         The hint; after the last one, the last one again.
+
+    Raises:
+        ValueError: there is no hint of that number.
     """
     found = _find(exercise)
     if isinstance(found, str):
         return Text(found)
     count = len(found.hints)
-    number = min(_hints_given[found.name] + 1, count)
-    _hints_given[found.name] = number
+    if number is None:
+        number = _hints_given[found.name] = min(_hints_given[found.name] + 1, count)
+    if not 1 <= number <= count:
+        raise ValueError(
+            f"number: expected 1 to {count}, the hints of {found.name}, found {number}"
+        )
+    again = f'\nhint("{found.name}", 1) reads the first one again.' * (number > 1)
     ending = f'\nThat was the last one; solution("{found.name}") shows ours.' * (number == count)
-    return Text(f"Hint {number} of {count}: {found.hints[number - 1]}{ending}")
+    return Text(f"Hint {number} of {count}: {found.hints[number - 1]}{again}{ending}")
 
 
 def solution(exercise: Callable[..., Any] | str) -> Text:
-    """Show our solution.
+    """Show our solution, unless a teacher keeps the solutions locked.
 
     Args:
         exercise: the exercise's name, or the learner's function of that name.
@@ -155,7 +119,21 @@ def solution(exercise: Callable[..., Any] | str) -> Text:
     found = _find(exercise)
     if isinstance(found, str):
         return Text(found)
+    if solved.locked():
+        return Text(f'The solutions are locked here. hint("{found.name}") gives a hint.')
     return Folded("Our solution (open it to compare)", found.source)
+
+
+def progress() -> Text:
+    """Tell which exercises were solved in the folder of the lessons that is the current one.
+
+    Returns:
+        A line an exercise.
+
+    Raises:
+        ValueError: the file that keeps it is damaged.
+    """
+    return Text(solved.table(EXERCISES.values(), solved.read()))
 
 
 def check(function: Any, name: str | None = None) -> Answer:
@@ -180,7 +158,7 @@ def check(function: Any, name: str | None = None) -> Answer:
     problem = _signature_problem(exercise, function)
     if problem:
         return Answer(False, f"{exercise.name}: {problem}")
-    trials = _run(exercise, function)
+    trials = run_trials(exercise, function)
     failing = [trial for trial in trials if trial.failure]
     if not failing:
         return _right(exercise, trials)
@@ -217,85 +195,27 @@ def _signature_problem(exercise: Exercise, function: Callable[..., Any]) -> str:
     return ""
 
 
-@cache
-def _photo() -> Sample:
-    return sample(PHOTO)
-
-
-def _case(exercise: Exercise, kind: str, inputs: Inputs) -> Case | None:
-    """Make a case, unless its input is not fair."""
-    if not exercise.fair(**copy(inputs)):
-        return None
-    expected = as_parts(exercise.reference(*copy(inputs).values()), len(exercise.returns))
-    assert isinstance(expected, tuple), expected
-    return Case(kind, inputs, expected)
-
-
-@cache
-def _small_cases(exercise: Exercise) -> tuple[Case, ...]:
-    edge = [_case(exercise, "edge", exercise.named(values)) for values in exercise.edge_cases]
-    drawn = [
-        _case(exercise, "random", exercise.named(exercise.random(Dice(seed), 1 + seed % 5)))
-        for seed in range(RANDOM_CASES)
-    ]
-    return tuple(case for case in (*edge, *drawn) if case is not None)
-
-
-@cache
-def _photo_case(exercise: Exercise) -> Case:
-    case = _case(exercise, "photo", exercise.named(exercise.photo(_photo())))
-    assert case is not None, f"{exercise.name}: the photo's input is not fair"
-    return case
-
-
-def _try(
-    exercise: Exercise, function: Callable[..., Any], case: Case, seconds: float = CALL_LIMIT
-) -> Trial:
-    made = attempt(function, case.inputs, seconds)
-    if made.ending != "returned":
-        return Trial(case, made, None)
-    if exercise.verify is None:
-        return Trial(case, made, compare(exercise, case.expected, made.value))
-    comparison = compare(exercise, case.expected, made.value)
-    if comparison.verdict == "wrong form":
-        return Trial(case, made, comparison)
-    assert comparison.parts is not None
-    broken = exercise.verify(copy(case.inputs), comparison.parts[0])
-    return Trial(case, made, Comparison("right", parts=comparison.parts), broken)
-
-
-def _run(exercise: Exercise, function: Callable[..., Any]) -> list[Trial]:
-    """Try all cases; the photo last, and only if all is well until then."""
-    trials: list[Trial] = []
-    cases = _small_cases(exercise)
-    start = time.monotonic()
-    for number, case in enumerate(cases):
-        failed = sum(bool(trial.failure) for trial in trials)
-        enough = failed >= COMPARED_CASES or time.monotonic() - start > RANDOM_UNTIL
-        if enough and number >= len(exercise.edge_cases):
-            break
-        trials.append(_try(exercise, function, case))
-        if trials[-1].failure == "out of time":
-            return trials
-    if not any(trial.failure for trial in trials):
-        trials.append(_try(exercise, function, _photo_case(exercise)))
-    return trials
-
-
 def _right(exercise: Exercise, trials: list[Trial]) -> Answer:
-    count = len(trials) - 1
-    return Answer(
-        True,
-        f"{exercise.name} is right: on {count} small inputs and on the photo.\n{exercise.why}",
-    )
+    count, last = len(trials) - 1, trials[-1].case
+    where = f"on {count} small inputs and on the photo"
+    lines = [exercise.why, solved.record(exercise.name)]
+    if last.kind == PART_OF_PHOTO:
+        where = f"on {count} small inputs and on a part of the photo's"
+        lines.insert(
+            0,
+            f"On the whole photo it is not done after {CALL_LIMIT:g} s: operations on whole "
+            "tensors instead of loops over rows make it many times as fast.",
+        )
+    said = "\n".join(line for line in lines if line)
+    return Answer(True, f"{exercise.name} is right: {where}.\n{said}")
 
 
 def _wrong(
     exercise: Exercise, function: Callable[..., Any], trials: list[Trial], failing: list[Trial]
 ) -> Answer:
-    mistake = _recognize(exercise, trials)
+    mistake = recognize(exercise, trials)
     first = min(
-        (trial for trial in failing if _shows(exercise, mistake, trial)),
+        (trial for trial in failing if shows(exercise, mistake, trial)),
         key=lambda trial: (trial.case.is_empty, trial.case.size),
     )
     smallest = _smallest(exercise, function, first, mistake)
@@ -325,61 +245,11 @@ def _value(parts: Parts) -> Any:
     return parts[0] if len(parts) == 1 else parts
 
 
-def _recognize(exercise: Exercise, trials: list[Trial]) -> str | None:
-    """Find the known mistake whose results are the learner's results, case by case."""
-    broken = [trial.mistake for trial in trials if trial.mistake]
-    if broken:
-        return Counter(broken).most_common(1)[0][0]
-    if exercise.verify is not None:
-        return None
-    compared = [t for t in trials if t.comparison is not None and t.comparison.parts is not None]
-    if not any(t.comparison.verdict != "right" for t in compared if t.comparison):
-        return None
-    failing = [t for t in compared if t.failure][:COMPARED_CASES]
-    passing = [t for t in compared if not t.failure][:COMPARED_CASES]
-    agreement = {m.name: _agreement(exercise, m, failing, passing) for m in exercise.mistakes}
-    found = max(agreement, key=lambda name: agreement[name])
-    return found if agreement[found] >= 0.9 else None
-
-
-def _agreement(
-    exercise: Exercise, mistake: Mistake, failing: list[Trial], passing: list[Trial]
-) -> float:
-    """How often the mistake leads to the learner's results: the worse of failing and all."""
-    same_failing = sum(_agrees(exercise, mistake, trial) for trial in failing)
-    if same_failing < 0.9 * len(failing):
-        return 0.0
-    same_passing = sum(_agrees(exercise, mistake, trial) for trial in passing)
-    count = len(failing) + len(passing)
-    return min(same_failing / len(failing), (same_failing + same_passing) / count)
-
-
-def _agrees(exercise: Exercise, mistake: Mistake, trial: Trial) -> bool:
-    """Whether the mistake leads to the same result in this trial."""
-    if trial.comparison is None or trial.comparison.parts is None:
-        return False
-    try:
-        value = mistake.wrong(*copy(trial.case.inputs).values())
-    except (ValueError, IndexError, RuntimeError):
-        return False  # some wrong ways fail on some inputs, such as empty ones
-    parts = as_parts(value, len(exercise.returns))
-    return isinstance(parts, tuple) and same_parts(
-        trial.comparison.parts, parts, exercise.tolerance
-    )
-
-
-def _shows(exercise: Exercise, mistake: str | None, trial: Trial) -> bool:
-    """Whether the trial fails because of the recognized mistake."""
-    if mistake is None or exercise.verify is not None:
-        return trial.mistake == mistake
-    return any(m.name == mistake and _agrees(exercise, m, trial) for m in exercise.mistakes)
-
-
 def _smallest(
     exercise: Exercise, function: Callable[..., Any], first: Trial, mistake: str | None
 ) -> Trial:
     """Find the trial of the smallest input that fails in the same way."""
-    if first.failure == "out of time" or first.case.kind == "photo":
+    if first.failure == "out of time":
         return first
     smallest = first
     deadline = time.monotonic() + SHRINK_FOR
@@ -390,13 +260,13 @@ def _smallest(
         if left <= 0:
             return False
         try:
-            case = _case(exercise, "shrunk", inputs)
+            case = make_case(exercise, "shrunk", inputs)
         except (ValueError, IndexError, RuntimeError):
             return False  # the smaller input is not a possible one
         if case is None:
             return False
-        trial = _try(exercise, function, case, left)
-        if trial.failure != first.failure or not _shows(exercise, mistake, trial):
+        trial = try_case(exercise, function, case, left)
+        if trial.failure != first.failure or not shows(exercise, mistake, trial):
             return False
         smallest = trial
         return True
@@ -421,6 +291,8 @@ def _message(exercise: Exercise, trial: Trial, mistake: Mistake | None) -> str:
         lines.append(mistake.hint)
     elif trial.failure == "wrong value":
         lines.append(f'Try this input by hand; hint("{exercise.name}") gives a hint.')
+    if mistake is None and trial.case.oddity:
+        lines.append(trial.case.oddity)
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from mrcnn_steps.exercises.detection import (
     photo_classified,
     random_classified,
 )
-from mrcnn_steps.exercises.exercise import Exercise, Mistake
+from mrcnn_steps.exercises.exercise import Exercise, Mistake, Rating
 from mrcnn_steps.exercises.proposals import clip, decode, distinct
 from mrcnn_steps.exercises.rpn_targets import have_area, iou
 
@@ -77,6 +77,7 @@ EXERCISES = (
         "each class (IoU > 0.5), keep the 100 best. Return three values by descending score: boxes "
         "[D, 4], scores [D], labels int [D].",
         solution=detect,
+        rating=Rating(difficulty=5, importance=5, minutes=40),
         uses=(iou, decode, clip, nms_per_class),
         reference=_detected,
         shapes={"proposals": "R 4", "probs": "R C", "deltas": "R C 4"},
