@@ -156,9 +156,7 @@ def test_boxes_without_masks(kind, people):
     model = kind("boxes_only")
     seen = imagined(model, people)
     boxes = replace(seen, masks=None)
-    found = photo_row(
-        trace(model, boxes), Entry(boxes, 1, "boxes", tuple(range(len(boxes.labels))))
-    )
+    found = photo_row(trace(model, boxes), entry_at([boxes], 0))
     for each in found.objects:
         x1, y1, x2, y2 = each.box
         assert each.area == (x2 - x1) * (y2 - y1)
