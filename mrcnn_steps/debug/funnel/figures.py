@@ -1,0 +1,184 @@
+"""The figures of a funnel: what rows add up to, as pure functions of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from mrcnn_steps.debug.errors import KINDS, SURE
+from mrcnn_steps.debug.fates import CAUSES, FOUND
+from mrcnn_steps.debug.funnel.curves import Bin, Curve, calibration_error, curves, reliability
+from mrcnn_steps.debug.funnel.precision import (
+    Claims,
+    ap50,
+    ap50_by_class,
+    claims,
+    gain_of_kind,
+    gains_of_gates,
+)
+from mrcnn_steps.debug.funnel.rows import DetectionRow, ObjectRow, PhotoRow
+from mrcnn_steps.debug.funnel.slices import SLICES, Part, divide
+from mrcnn_steps.debug.statistics import Interval, wilson
+
+
+class Gate(NamedTuple):
+    """A gate of the pipeline, and what is lost there.
+
+    Attributes:
+        cause: a key of `debug.fates.CAUSES`.
+        title: what loses objects there, in words.
+        lost: how many objects.
+        alive: how many come further: lost later, or found.
+        share: lost, of all objects.
+        interval: Wilson's, 95 %, of that share.
+        gain: rise of AP50 if nothing were lost there, in points of percent; None at the mask, as
+            it is that of boxes, and of an unknown class. See `precision.score_put_back`.
+    """
+
+    cause: str
+    title: str
+    lost: int
+    alive: int
+    share: float
+    interval: Interval
+    gain: float | None
+
+
+class Kind(NamedTuple):
+    """A kind of false positive.
+
+    Attributes:
+        kind: one of `debug.errors.KINDS`.
+        detections: how many there are.
+        sure: how many of them have a score of 0.5 or more.
+        gain: rise of AP50 without them, in points of percent; see `precision.gain_of_kind`.
+    """
+
+    kind: str
+    detections: int
+    sure: int
+    gain: float
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """What the rows of some photos add up to; each figure is computed when it is asked for.
+
+    Attributes:
+        photos: the rows, of photos that could be read.
+    """
+
+    photos: Sequence[PhotoRow]
+
+    @cached_property
+    def objects(self) -> tuple[ObjectRow, ...]:
+        """Every object, photo by photo."""
+        return tuple(each for photo in self.photos for each in photo.objects)
+
+    @cached_property
+    def found(self) -> int:
+        """How many objects were found."""
+        return sum(each.cause == FOUND for each in self.objects)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """The detections that are right or wrong."""
+        return claims(self.photos)
+
+    @cached_property
+    def ap50(self) -> float | None:
+        """AP50 of the boxes, in percent; None without objects."""
+        return ap50(self.claims)
+
+    @cached_property
+    def ap50_by_class(self) -> dict[str, float]:
+        """AP50 of the boxes of each class that has objects, in percent."""
+        return ap50_by_class(self.claims)
+
+    @cached_property
+    def gates(self) -> tuple[Gate, ...]:
+        """Every gate, in the order of the pipeline."""
+        return gates(self.objects, gains_of_gates(self.claims, self.objects))
+
+    @cached_property
+    def slices(self) -> dict[str, tuple[Part, ...]]:
+        """The parts of every slice."""
+        return {by: divide(self.objects, by) for by in SLICES}
+
+    @cached_property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Every kind of false positive."""
+        detections = [each for photo in self.photos for each in photo.detections]
+        return tuple(
+            Kind(kind, *_counted(detections, kind), gain_of_kind(self.claims, kind))
+            for kind in KINDS
+        )
+
+    @cached_property
+    def suspected(self) -> int:
+        """How many detections speak against an annotation."""
+        return sum(each.suspected is not None for p in self.photos for each in p.detections)
+
+    @cached_property
+    def curves(self) -> tuple[Curve, ...]:
+        """Precision, recall and F1 of each class, those with the most objects first."""
+        return curves(self.claims)
+
+    @cached_property
+    def reliability(self) -> tuple[Bin, ...]:
+        """Scores against how often they are right, in ten bins."""
+        return reliability(self.claims)
+
+    def record(self) -> dict[str, Any]:
+        """Give all figures as JSON."""
+        return {
+            "photos": len(self.photos),
+            "objects": len(self.objects),
+            "found": self.found,
+            "AP50": self.ap50,
+            "gates": [each._asdict() for each in self.gates],
+            "slices": {by: [part._asdict() for part in parts] for by, parts in self.slices.items()},
+            "false_positives": [each._asdict() for each in self.kinds],
+            "suspected_labels": self.suspected,
+            "classes": [self._class_record(each) for each in self.curves],
+            "reliability": [each._asdict() for each in self.reliability],
+            "calibration_error": calibration_error(self.reliability),
+        }
+
+    def _class_record(self, curve: Curve) -> dict[str, Any]:
+        return {
+            "name": curve.name,
+            "objects": curve.objects,
+            "AP50": self.ap50_by_class.get(curve.name),
+            "best": None if curve.best is None else curve.best._asdict(),
+            "curve": [each._asdict() for each in curve.thinned()],
+        }
+
+
+def gates(
+    objects: Iterable[ObjectRow], gains: dict[str, float | None] | None = None
+) -> tuple[Gate, ...]:
+    """Count what is lost at every gate.
+
+    Args:
+        objects: of any photos.
+        gains: by cause; see `Gate`.
+
+    Returns:
+        Every gate, in the order of the pipeline.
+    """
+    causes = [each.cause for each in objects]
+    total = alive = len(causes)
+    found = []
+    for cause, (_, title) in CAUSES.items():
+        lost = causes.count(cause)
+        alive -= lost
+        share = lost / total if total else 0.0
+        gain = None if gains is None else gains[cause]
+        found.append(Gate(cause, title, lost, alive, share, wilson(lost, total), gain))
+    return tuple(found)
+
+
+def _counted(detections: Iterable[DetectionRow], kind: str) -> tuple[int, int]:
+    own = [each.score for each in detections if each.kind == kind]
+    return len(own), sum(score >= SURE for score in own)
