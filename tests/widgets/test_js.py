@@ -13,6 +13,7 @@ from mrcnn_widgets.viewer.join import SCRIPT, join
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 JS = ROOT / "widgets/mrcnn_widgets/viewer/js"
+REPORT = ROOT / "widgets/mrcnn_widgets/report/js"
 MODULES = sorted(JS.glob("*.js"))
 
 
@@ -32,12 +33,12 @@ def test_unit(file):
 def test_the_linter_is_content():
     linter = shutil.which("oxlint")
     assert linter is not None, "oxlint is missing: pip install -e '.[test]'"
-    folders = [JS, HERE / "js"]
+    folders = [JS, REPORT, HERE / "js"]
     done = subprocess.run([linter, *folders], capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("file", MODULES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [*MODULES, *REPORT.glob("*.js")], ids=lambda file: file.stem)
 def test_a_module_is_short_and_typed(file):
     text = file.read_text(encoding="utf-8")
     assert text.startswith("// @ts-check\n")

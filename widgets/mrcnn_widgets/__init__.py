@@ -3,6 +3,9 @@
 from importlib import import_module
 from typing import Any
 
+# Not on first use: a package that is loaded later would hide its function of the same name.
+from mrcnn_widgets.report import report
+
 # The explorers need torch and a model, the viewer needs neither: each is loaded on first use.
 _HOME = {
     "AnchorExplorer": "anchors",
@@ -16,7 +19,7 @@ _HOME = {
     "RPNTargetExplorer": "rpn_targets",
 }
 
-__all__ = list(_HOME)
+__all__ = [*_HOME, "report"]
 
 
 def __getattr__(name: str) -> Any:

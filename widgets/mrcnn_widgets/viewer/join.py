@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+IMPORT = re.compile(r'^import \{[^}]*\} from "(\.{1,2}/[\w./-]+\.js)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=async |class |const |function)", re.MULTILINE)
 
 
@@ -17,11 +17,13 @@ def join(entry: Path) -> str:
     def add(path: Path) -> None:
         text = path.read_text(encoding="utf-8")
         for name in IMPORT.findall(text):
-            if path.with_name(name) not in texts:
-                add(path.with_name(name))
+            other = (path.parent / name).resolve()
+            if other not in texts:
+                add(other)
         text = IMPORT.sub("", text)
         texts[path] = text if path == entry else EXPORT.sub("", text)
 
+    entry = entry.resolve()
     add(entry)
     return "\n".join(texts.values())
 

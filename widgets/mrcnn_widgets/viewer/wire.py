@@ -100,13 +100,14 @@ def compress(photo: np.ndarray, step: int) -> bytes:
     return file.getvalue()
 
 
-def encode(layer: Layer, mask_step: int = 1) -> Encoded:
+def encode(layer: Layer, mask_step: int = 1, level: int = 1) -> Encoded:
     """Encode a layer: a description that is JSON, and one compressed buffer of its arrays.
 
     Args:
         layer: what to send.
         mask_step: sends every `mask_step`-th pixel of masks (a photo that was made smaller for
             the wire needs no more).
+        level: of the compression, 1 (fast) to 9 (small).
 
     Returns:
         The description; its `arrays` maps a name to (offset in bytes, count, type). And the buffer.
@@ -154,8 +155,8 @@ def encode(layer: Layer, mask_step: int = 1) -> Encoded:
             about["step"] = step if layer.cropped else None
             arrays["boxes"] = layer.boxes.T
             arrays["masks"] = np.concatenate([*packed, np.zeros(0, np.uint8)])
-    about["arrays"], raw = _lay_out(arrays)
-    return about, zlib.compress(raw, 1)
+    about["arrays"], raw = lay_out(arrays)
+    return about, zlib.compress(raw, level)
 
 
 def _group(group: Group) -> dict[str, str]:
@@ -164,7 +165,7 @@ def _group(group: Group) -> dict[str, str]:
     return {"name": group.name, "text": text, "color": group.color, "dash": group.dash}
 
 
-def _lay_out(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], bytes]:
+def lay_out(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], bytes]:
     """Arrays one after the other, each on a multiple of four bytes as typed arrays ask for."""
     places: dict[str, Any] = {}
     parts: list[bytes] = []

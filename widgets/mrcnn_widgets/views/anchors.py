@@ -31,6 +31,8 @@ CURRENT = Group("current", WHITE)
 # How many of the anchors before the current one leave a mark.
 MARKS = 60
 NO_OBJECTS = "This photo has no annotated objects to cover."
+# Levels whose anchors start hidden where all are shown.
+FINE = 2
 
 
 def cells(
@@ -85,6 +87,34 @@ def cell_layer(anchors: Anchors, places: Sequence[AnchorLocation], scene: Scene)
         groups=[Group(*look) for look in zip(names, level_colors(len(names)), strict=True)],
         group_index=as_numpy(anchors.levels(torch.tensor(rows))),
         fields=fields,
+    )
+
+
+def every(anchors: Anchors) -> BoxLayer:
+    """Show all anchors by their level; the two finest levels, which cover the photo, start hidden.
+
+    Args:
+        anchors: a pyramid.
+
+    Returns:
+        The layer "anchors"; its row is the anchor's.
+    """
+    names, grids = anchors.level_names, anchors.grids
+    colors = level_colors(len(names))
+    cells = [
+        torch.cartesian_prod(*map(torch.arange, (g.rows, g.columns, g.per_cell))).reshape(-1, 3)
+        for g in grids
+    ]
+    row, column, shape = torch.cat(cells).unbind(dim=1)
+    return BoxLayer(
+        "anchors",
+        as_boxes(anchors.boxes),
+        groups=[
+            Group(name, color, visible=level >= min(FINE, len(names) - 1))
+            for level, (name, color) in enumerate(zip(names, colors, strict=True))
+        ],
+        group_index=as_numpy(anchors.levels(torch.arange(len(anchors)).to(anchors.boxes.device))),
+        fields={"row": row, "column": column, "shape": shape},
     )
 
 

@@ -1,11 +1,13 @@
 // @ts-check
-// From the model's bytes to a photo and layers.
+// From the model's bytes to a photo and layers. A page without a kernel may hold them ready to use:
+// the photo as a canvas, a layer's arrays as an `ArrayBuffer`.
 
 import { inflate, unpack } from "./layers.js";
 
 /**
  * @typedef {import("./layers.js").Layer} Layer
- * @typedef {{ source: DataView<ArrayBuffer>, bitmap: ImageBitmap, step: number }} Photo
+ * @typedef {DataView<ArrayBuffer> | OffscreenCanvas} PhotoSource
+ * @typedef {{ source: PhotoSource, bitmap: ImageBitmap, step: number }} Photo
  * @typedef {{ width: number, height: number, step: number, layers: import("./layers.js").About[] }} Scene
  */
 
@@ -25,9 +27,9 @@ export class Loader {
     this.stale = false; // something changed while loading
     /** @type {Photo | null} */
     this.photo = null;
-    /** @type {WeakMap<DataView, ArrayBuffer>} */
+    /** @type {WeakMap<DataView | ArrayBuffer, ArrayBuffer>} */
     this.inflated = new WeakMap(); // compressed buffer → its arrays
-    /** @type {Map<string, { buffer: DataView, text: string, layer: Layer }>} */
+    /** @type {Map<string, { buffer: DataView | ArrayBuffer, text: string, layer: Layer }>} */
     this.unpacked = new Map(); // layer name → the layer last made of it
     subscriptions.watch(["_scene", "_photo"], () => this.load());
   }
@@ -76,20 +78,22 @@ export class Loader {
     if (before !== photo) before?.bitmap.close();
   }
 
-  /** @param {DataView<ArrayBuffer>} source @param {number} step @returns {Promise<Photo>} */
+  /** @param {PhotoSource} source @param {number} step @returns {Promise<Photo>} */
   async decodePhoto(source, step) {
     if (this.photo?.source === source) return this.photo;
-    return { source, step, bitmap: await createImageBitmap(new Blob([source])) };
+    const image = source instanceof OffscreenCanvas ? source : new Blob([source]);
+    return { source, step, bitmap: await createImageBitmap(image) };
   }
 
   /**
    * @param {import("./layers.js").About} about
-   * @param {DataView<ArrayBuffer> | undefined} buffer
+   * @param {DataView<ArrayBuffer> | ArrayBuffer | undefined} buffer compressed, or as it is
    * @returns {Promise<Layer | null>}
    */
   async decodeLayer(about, buffer) {
     if (!buffer?.byteLength) return null;
-    const raw = this.inflated.get(buffer) ?? (await inflate(buffer));
+    const ready = buffer instanceof ArrayBuffer ? buffer : this.inflated.get(buffer);
+    const raw = ready ?? (await inflate(/** @type {DataView<ArrayBuffer>} */ (buffer)));
     this.inflated.set(buffer, raw);
     const text = JSON.stringify(about);
     const known = this.unpacked.get(about.name);

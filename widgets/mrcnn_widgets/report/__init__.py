@@ -1,0 +1,41 @@
+"""The report: the whole debugger in one HTML file, without kernel, network or install."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mrcnn_steps.tracing import Trace
+
+
+def report(
+    subject: Trace,
+    path: str | Path,
+    *,
+    photos: bool = True,
+    explained: Sequence[int] = (),
+    command: str | None = None,
+) -> Path:
+    """Write a report that any browser opens.
+
+    Args:
+        subject: the trace of a photo.
+        path: of the HTML file; a JSON file of the same name is written beside it.
+        photos: False leaves the photo itself out.
+        explained: objects for which the report says what would bring them back; takes seconds for
+            each.
+        command: what made the report, to be told in it.
+
+    Returns:
+        The absolute path of the HTML file.
+
+    Raises:
+        ValueError: the path does not end in ".html", or there is no such object to explain.
+        OSError: a file cannot be written; names it.
+    """
+    # The package is imported with `mrcnn_widgets`, torch only when a report is made.
+    from mrcnn_widgets.report.photo import write_photo
+
+    return write_photo(subject, Path(path), photos, explained, command)

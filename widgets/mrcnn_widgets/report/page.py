@@ -1,0 +1,97 @@
+"""The page: one file with program, style and data, which asks nothing of the network.
+
+The content security policy names program and style by their hashes, so that nothing else runs,
+whatever the data says. What can be read without JavaScript is written here as HTML; the program
+turns it into the debugger.
+"""
+
+import base64
+import hashlib
+import re
+from functools import cache
+from html import escape
+from pathlib import Path
+
+from mrcnn_widgets.report.payload import Payload
+from mrcnn_widgets.viewer.join import STYLE as VIEWER_STYLE
+from mrcnn_widgets.viewer.join import join
+
+HERE = Path(__file__).parent
+# A comment on lines of its own, and what a line is indented by: neither does anything.
+COMMENT = re.compile(r"^[ \t]*(?:/\*(?s:.*?)\*/[ \t]*|//.*)\n", re.MULTILINE)
+INDENT = re.compile(r"^[ \t]+|\n(?=\n)", re.MULTILINE)
+
+
+def page(title: str, summary: str, payload: Payload) -> str:
+    """Write the page.
+
+    Args:
+        title: of the page; any text.
+        summary: HTML of what is read first, with or without JavaScript. Whoever makes it escapes
+            what comes from data.
+        payload: the data; the program starts from its block "report".
+
+    Returns:
+        HTML.
+    """
+    script, style = program(), styles()
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src '{_hash(script)}'",
+            f"style-src '{_hash(style)}'",
+            "img-src data: blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="mrcnn-steps">
+<meta name="referrer" content="no-referrer">
+<title>{escape(title)}</title>
+<style>{style}</style>
+</head>
+<body>
+<main id="summary">
+{summary}
+<noscript><p class="note">In a browser that runs JavaScript this page is a debugger: all stages with
+everything they computed, to zoom into, point at and follow.</p></noscript>
+</main>
+{payload.html()}
+<script type="module">{script}</script>
+</body>
+</html>
+"""
+
+
+@cache
+def program() -> str:
+    """Join the program with the viewer, without comments and indentation."""
+    return compact(join(HERE / "js" / "index.js"))
+
+
+@cache
+def styles() -> str:
+    """Join the style sheets of the viewer and of the report."""
+    return compact(f"{VIEWER_STYLE}\n{(HERE / 'report.css').read_text(encoding='utf-8')}")
+
+
+def compact(text: str) -> str:
+    """Leave out comments on lines of their own, and what lines are indented by.
+
+    Args:
+        text: JavaScript or CSS without texts of several lines.
+
+    Returns:
+        What does the same.
+    """
+    return INDENT.sub("", COMMENT.sub("", text))
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
