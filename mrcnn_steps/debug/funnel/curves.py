@@ -101,14 +101,15 @@ def reliability(found: Claims) -> tuple[Bin, ...]:
     Returns:
         Ten bins, from the lowest scores to the highest.
     """
-    place = np.clip(np.ceil(found.score * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    edges = np.arange(BINS + 1) / BINS
+    place = np.searchsorted(edges, found.score).clip(1) - 1
     bins = []
-    for each in range(BINS):
+    for each, (low, high) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
         own = place == each
         count = int(own.sum())
         score = float(found.score[own].mean()) if count else None
         precision = float(found.right[own].mean()) if count else None
-        bins.append(Bin(each / BINS, (each + 1) / BINS, count, score, precision))
+        bins.append(Bin(low, high, count, score, precision))
     return tuple(bins)
 
 

@@ -89,6 +89,13 @@ class TestReliability:
         assert [each.detections for each in bins] == [1, *[0] * 8, 1]
         assert bins[4].precision is None
 
+    @pytest.mark.parametrize("tenths", range(1, 11))
+    def test_a_score_between_two_bins_belongs_to_the_lower_one(self, tenths):
+        detections = (a_detection(0, score=tenths / 10),)
+        bins = reliability(claims([a_photo(1, (an_object(),), detections)]))
+        assert bins[tenths - 1].detections == 1
+        assert bins[tenths - 1].high == tenths / 10
+
     def test_calibration_error_by_hand(self):
         detections = (
             a_detection(0, score=0.9),
