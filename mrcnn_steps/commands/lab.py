@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import count
@@ -174,6 +174,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LESSON",
         help="fetch this lesson anew, such as 01_mini_masks; yours is kept under another name",
     )
+    parser.add_argument(
+        "--lock-solutions",
+        action="store_true",
+        help="for a teacher: keep the solutions of this folder locked",
+    )
+    parser.add_argument(
+        "--progress",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="for a teacher: print what is solved in these folders, as a table and as CSV, and end",
+    )
     parser.add_argument("--copy-only", action="store_true", help="copy, but do not open JupyterLab")
     parser.add_argument("--no-browser", action="store_true", help="print the address to open")
     parser.add_argument("--port", type=int, help="the port that JupyterLab listens on")
@@ -193,16 +205,35 @@ def run(args: argparse.Namespace) -> int:
         ValueError: see `copy_lessons`.
         OSError: the folder cannot be written, or JupyterLab cannot be started.
     """
+    if args.progress is not None:
+        return _print_progress(args.progress)
     folder, lessons = args.folder.expanduser(), bundled_lessons()
     if args.reset is not None and (copy := set_aside(lessons, folder, args.reset)):
         print(f"Yours is now {copy}.")
     print(report(copy_lessons(lessons, folder), folder), flush=True)
+    if args.lock_solutions:
+        _lock(folder)
     if args.copy_only:
         return 0
     os.chdir(folder)
     command = lab_command(args)
     # Not a child process: Ctrl-C then means to JupyterLab what it always means.
     os.execv(command[0], command)
+
+
+def _lock(folder: Path) -> None:
+    # Loads torch, which opening JupyterLab does not need.
+    from mrcnn_steps.commands import classroom
+
+    classroom.lock(folder)
+
+
+def _print_progress(folders: Sequence[Path]) -> int:
+    from mrcnn_steps.commands import classroom
+
+    solved = classroom.collect([folder.expanduser() for folder in folders])
+    print(f"{classroom.table(solved)}\n\n{classroom.comma_separated(solved)}", end="")
+    return 0
 
 
 def lab_command(args: argparse.Namespace) -> list[str]:

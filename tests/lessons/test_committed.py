@@ -133,3 +133,12 @@ def test_a_page_made_by_nbconvert_shows_no_solution_either(path, notebook):
         source = html.escape(exercise.source.strip(), quote=False)
         assert source in page.replace("&quot;", '"')
         assert source not in unfolded.replace("&quot;", '"')
+
+
+@pytest.mark.parametrize("exercise", exercises(), ids=lambda e: e.name)
+def test_a_lesson_says_how_hard_and_how_long_each_exercise_is(exercise):
+    lesson = next(path for path in lesson_paths() if path.stem == exercise.lesson)
+    cells = [cell.source for cell in nbformat.read(lesson, as_version=4).cells]
+    at = next(i for i, cell in enumerate(cells) if f"check({exercise.name})" in cell)
+    rating = str(exercise.rating)
+    assert f"*{rating[0].upper()}{rating[1:]}.*" in "".join(cells[max(at - 2, 0) : at])
