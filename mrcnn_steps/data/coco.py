@@ -43,22 +43,32 @@ class CocoFolder:
         image_ids: the id of each photo, in the order of the file.
         category_ids: the category id of label k at `category_ids[k - 1]`.
         class_names: the name of each label; `class_names[0]` is "background".
+        left_out: the records of the file that cannot be used; none if it was read strictly.
     """
 
-    def __init__(self, images: str | os.PathLike[str], annotations: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        annotations: str | os.PathLike[str],
+        strict: bool = True,
+    ) -> None:
         """Read and check the annotations; photos are only opened when asked for.
 
         Args:
             images: the folder of the photos.
             annotations: a COCO instances JSON file.
+            strict: whether anything wrong is an error. Otherwise whatever `strict` would refuse is
+                left out and kept in `left_out`: an object, a photo with its objects, a category
+                with its objects; and no `AnnotationWarning` is given.
+                `mrcnn_steps.debug.preflight` says what is wrong with it, and with the rest.
 
         Raises:
             FileNotFoundError: the folder or the file does not exist.
             OSError: the file cannot be read; the message says why.
-            ValueError: the file is not complete JSON, lacks a field, repeats an id or a name,
-                names an unknown image or category, has a segmentation that is not a mask of its
-                photo, a box or an area that is not its mask's, or a `file_name` that leaves the
-                folder.
+            ValueError: the file is not complete JSON or lacks one of its three lists. If `strict`,
+                also: it lacks a field, repeats an id or a name, names an unknown image or
+                category, has a segmentation that is not a mask of its photo, a box or an area
+                that is not its mask's, or a `file_name` that leaves the folder.
         """
         self.images = Path(images)
         self.annotations = Path(annotations)
@@ -68,8 +78,9 @@ class CocoFolder:
             raise FileNotFoundError(
                 f"{self.annotations}: found no such file, expected COCO instances"
             )
-        content = read(self.annotations, self.images)
+        content = read(self.annotations, self.images, strict)
         self.photos = content.photos
+        self.left_out = content.left_out
         self.category_ids: tuple[int, ...] = tuple(content.categories)
         self.class_names = ("background", *content.categories.values())
         self.image_ids: tuple[int, ...] = tuple(photo.id for photo in self.photos)
@@ -78,7 +89,8 @@ class CocoFolder:
         self._objects: list[list[Annotation]] = [[] for _ in self.photos]
         for annotation in content.annotations:
             self._objects[self._index_of_id[annotation.image_id]].append(annotation)
-        self._tell_what_is_odd(content.annotations)
+        if strict:
+            self._tell_what_is_odd(content.annotations)
 
     def __len__(self) -> int:
         """Return the number of photos."""

@@ -44,6 +44,33 @@ class Photo(NamedTuple):
     labelled: tuple[int, ...] | None
 
 
+class Fault(NamedTuple):
+    """A record that cannot be used.
+
+    Attributes:
+        key: the list that it stands in: "images", "annotations" or "categories".
+        place: its place in that list, from 0.
+        record: as the file has it, whatever that is.
+        field: what is wrong with it; empty if it is no object at all.
+        found: the field's value; `ABSENT` if it is missing.
+        expected: in words.
+    """
+
+    key: str
+    place: int
+    record: Any
+    field: str
+    found: Any
+    expected: str
+
+    def error(self) -> FieldError:
+        """Give it as the error of its file."""
+        known = self.field not in ("", "id")
+        number = f" (id {self.record['id']})" if known else ""
+        field = f".{self.field}" if self.field else ""
+        return FieldError(f"{self.key}[{self.place}]{number}{field}", self.found, self.expected)
+
+
 class Content(NamedTuple):
     """What a file says.
 
@@ -51,30 +78,34 @@ class Content(NamedTuple):
         photos: in the order of the file.
         annotations: in the order of the file.
         categories: the name of each category, in the order of their ids.
+        left_out: the records that cannot be used.
     """
 
     photos: tuple[Photo, ...]
     annotations: tuple[Annotation, ...]
     categories: dict[int, str]
+    left_out: tuple[Fault, ...]
 
 
-def read(path: Path, folder: Path) -> Content:
+def read(path: Path, folder: Path, strict: bool = True) -> Content:
     """Read and check a COCO instances file.
 
     Args:
         path: the file.
         folder: of the photos, that no `file_name` may leave.
+        strict: whether a record that cannot be used is an error; it is left out otherwise.
 
     Returns:
         Its content.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not complete JSON, or something in it is not what COCO's format says.
+        ValueError: it is not complete JSON, it lacks one of the three lists, or, if `strict`,
+            something in it is not what COCO's format says.
     """
     try:
         with _uncollected():
-            return _check(json.loads(path.read_bytes()), folder)
+            return _check(json.loads(path.read_bytes()), folder, strict)
     except FieldError as fault:
         raise ValueError(f"{path}: {fault}") from None
     except (json.JSONDecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -96,13 +127,14 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _check(content: Any, folder: Path) -> Content:
+def _check(content: Any, folder: Path, strict: bool) -> Content:
     # In a function of its own, so that the lists of the JSON are gone when garbage is looked for.
     _check_lists(content)
-    categories = _categories(content["categories"])
-    photos = _photos(content["images"], folder, categories)
-    annotations = _annotations(content["annotations"], photos, categories)
-    return Content(photos, annotations, categories)
+    faults: list[Fault] | None = None if strict else []
+    categories = _categories(content["categories"], faults)
+    photos = _photos(content["images"], folder, categories, faults)
+    annotations = _annotations(content["annotations"], photos, categories, faults)
+    return Content(photos, annotations, categories, tuple(faults or ()))
 
 
 def _check_lists(content: Any) -> None:
@@ -119,30 +151,39 @@ def _check_lists(content: Any) -> None:
             raise FieldError(key, content.get(key, ABSENT), "a list")
 
 
-def _each(key: str, records: list[Any], read: Callable[[Record], Read]) -> list[Read]:
-    """Read every record of a list; an error then names it, by place and id."""
+def _each(
+    key: str,
+    records: list[Any],
+    faults: list[Fault] | None,
+    read: Callable[[Record, int], Read],
+) -> list[Read]:
+    """Read every record of a list, by itself and its place.
+
+    A record that cannot be used is added to the faults, or an error where there is no such list.
+    """
     done: list[Read] = []
     seen: set[int] = set()
-    for index, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise FieldError(f"{key}[{index}]", record, "an object")
+    for place, record in enumerate(records):
         try:
+            if not isinstance(record, dict):
+                raise FieldError("", record, "an object")
             number = whole_number(record, "id", "a whole number")
             if number in seen:
                 raise FieldError("id", number, "an id that no other record has")
             seen.add(number)
-            done.append(read(record))
+            done.append(read(record, place))
         except FieldError as fault:
-            name = "" if fault.field == "id" else f" (id {record['id']})"
-            where = f"{key}[{index}]{name}.{fault.field}"
-            raise FieldError(where, fault.found, fault.expected) from None
+            told = Fault(key, place, record, fault.field, fault.found, fault.expected)
+            if faults is None:
+                raise told.error() from None
+            faults.append(told)
     return done
 
 
-def _categories(records: list[Any]) -> dict[int, str]:
+def _categories(records: list[Any], faults: list[Fault] | None) -> dict[int, str]:
     id_of: dict[str, int] = {}
 
-    def read(record: Record) -> tuple[int, str]:
+    def read(record: Record, place: int) -> tuple[int, str]:
         name = _text(record, "name", "a text")
         if name.strip("_ ").casefold() in ("background", "bg"):
             expected = "a class; the background is no category, what no annotation covers is it"
@@ -155,13 +196,15 @@ def _categories(records: list[Any]) -> dict[int, str]:
         id_of[seen] = record["id"]
         return record["id"], name
 
-    return dict(sorted(_each("categories", records, read)))
+    return dict(sorted(_each("categories", records, faults, read)))
 
 
-def _photos(records: list[Any], folder: Path, categories: dict[int, str]) -> tuple[Photo, ...]:
+def _photos(
+    records: list[Any], folder: Path, categories: dict[int, str], faults: list[Fault] | None
+) -> tuple[Photo, ...]:
     inside = Inside(folder)
 
-    def read(record: Record) -> Photo:
+    def read(record: Record, place: int) -> Photo:
         width, height = (
             whole_number(record, side, "a number of pixels") for side in ("width", "height")
         )
@@ -176,7 +219,7 @@ def _photos(records: list[Any], folder: Path, categories: dict[int, str]) -> tup
             raise FieldError("file_name", name, f"a file inside {folder}")
         return Photo(record["id"], name, width, height, _labelled(record, categories))
 
-    return tuple(_each("images", records, read))
+    return tuple(_each("images", records, faults, read))
 
 
 def _labelled(record: Record, categories: dict[int, str]) -> tuple[int, ...] | None:
@@ -192,15 +235,21 @@ def _labelled(record: Record, categories: dict[int, str]) -> tuple[int, ...] | N
 
 
 def _annotations(
-    records: list[Any], photos: tuple[Photo, ...], categories: dict[int, str]
+    records: list[Any],
+    photos: tuple[Photo, ...],
+    categories: dict[int, str],
+    faults: list[Fault] | None,
 ) -> tuple[Annotation, ...]:
     sizes = {photo.id: (photo.height, photo.width) for photo in photos}
-    agrees = agreeing(records, sizes)
-    read = _each(
-        "annotations", records, lambda each: read_annotation(each, sizes, categories, next(agrees))
-    )
+
+    agrees = list(agreeing(records, sizes))
+
+    def look(record: Record, place: int) -> Annotation:
+        return read_annotation(record, sizes, categories, agrees[place])
+
+    read = _each("annotations", records, faults, look)
     slips = [(index, each) for index, each in enumerate(read) if each.slip]
-    if len(slips) * SLIPS_ONE_IN > len(read):
+    if faults is None and len(slips) * SLIPS_ONE_IN > len(read):
         index, each = slips[0]
         field = f"annotations[{index}] (id {each.id}).{each.slip}"
         drawn = each.runs(*sizes[each.image_id])
