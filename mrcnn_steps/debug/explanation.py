@@ -1,15 +1,12 @@
 """Why an object was missed, in ten lines, with remedies and a picture."""
 
-import base64
 import html
-import io
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
-from PIL import Image
 
 from mrcnn_steps.debug.evidence import corners
 from mrcnn_steps.debug.fates import Fate, fates
@@ -102,18 +99,9 @@ class Explanation:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        drawn, file = io.BytesIO(), io.BytesIO()
-        self.draw().savefig(drawn, format="png")
-        # A palette makes it a third as large: a notebook keeps every picture it shows.
-        few = Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE)
-        few.save(file, "PNG", optimize=True)
-        picture = base64.b64encode(file.getvalue()).decode()
-        lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.lines[1:])
-        title = html.escape(self.lines[0])
-        return (
-            f"<p><b>{title}</b></p><ul>{lines}</ul>"
-            f'<img alt="{title}" style="max-width: 100%;" src="data:image/png;base64,{picture}">'
-        )
+        title, *others = map(html.escape, self.lines)
+        lines = "".join(f"<li>{line}</li>" for line in others)
+        return f"<p><b>{title}</b></p><ul>{lines}</ul>{self.draw()._repr_html_()}"
 
 
 def explain_missed(

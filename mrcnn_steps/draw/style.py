@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 
 from mrcnn_steps.draw.fonts import FAMILIES
 from mrcnn_steps.draw.fonts import short as short
+from mrcnn_steps.notebook_picture import html_picture, small_png
 from mrcnn_steps.palette import BLUE, DASHED, DOTTED, GRAY, INK, PAPER, SKY, SOFT, SOLID
 
 # Lengths of stroke and gap in line widths.
@@ -59,6 +60,9 @@ class Picture(Figure):
         file = io.BytesIO()
         self.savefig(file, format="png")
         return file.getvalue()
+
+    def _repr_html_(self) -> str:
+        return html_picture(small_png(self._repr_png_()), self.heading)
 
 
 def plural(count: int, noun: str) -> str:

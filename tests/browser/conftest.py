@@ -254,6 +254,30 @@ class Notebook:
     screenshots: Path
     clients: list[Any] = field(default_factory=list)
 
+    def open(self) -> None:
+        """Opens it, and waits for a kernel."""
+        address = f"{self.lab.url}/lab/workspaces/{self.name[:-6]}/tree/{self.name}"
+        self.page.goto(f"{address}?reset&token={TOKEN}")
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=90_000)
+        # The indicator says "idle" also before there is a kernel: ask the server.
+        wait_until(self.has_kernel, 90, lambda: self.lab.get("/api/sessions"))
+        self.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+
+    def save(self) -> None:
+        self.page.keyboard.press("Control+s")
+        self.page.wait_for_function("!document.querySelector('.jp-mod-dirty')")
+
+    def shut_down(self) -> None:
+        """Ends its kernel."""
+        for session in self.lab.get("/api/sessions"):
+            if session["path"] == self.name:
+                request = urllib.request.Request(
+                    f"{self.lab.url}/api/sessions/{session['id']}",
+                    method="DELETE",
+                    headers={"Authorization": f"token {TOKEN}"},
+                )
+                urllib.request.urlopen(request, timeout=20)
+
     def has_kernel(self) -> bool:
         """Whether a kernel is up and the page is connected to it."""
         kernels = [s["kernel"] for s in self.lab.get("/api/sessions") if s["path"] == self.name]
@@ -389,13 +413,9 @@ def open_notebook(
         }
         nbformat.write(nbformat.v4.new_notebook(cells=code, metadata=kernel), lab.root / name)
         page = open_page(**options)
-        page.goto(f"{lab.url}/lab/workspaces/{name[:-6]}/tree/{name}?reset&token={TOKEN}")
-        page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=90_000)
         notebook = Notebook(lab, page, name, screenshots)
         opened.append(notebook)
-        # The indicator says "idle" also before there is a kernel: ask the server.
-        wait_until(notebook.has_kernel, 90, lambda: lab.get("/api/sessions"))
-        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+        notebook.open()
         if run:
             notebook.run_all()
         return notebook
@@ -405,11 +425,4 @@ def open_notebook(
         notebook.screenshot(f"end-of-{request.node.name}-{number}")
         for client in notebook.clients:
             client.stop_channels()
-        session = [s for s in lab.get("/api/sessions") if s["path"] == notebook.name]
-        for each in session:
-            request_ = urllib.request.Request(
-                f"{lab.url}/api/sessions/{each['id']}",
-                method="DELETE",
-                headers={"Authorization": f"token {TOKEN}"},
-            )
-            urllib.request.urlopen(request_, timeout=20)
+        notebook.shut_down()

@@ -38,10 +38,6 @@ class Lesson(Notebook):
         )
         self.save()
 
-    def save(self):
-        self.page.keyboard.press("Control+s")
-        self.page.wait_for_function("!document.querySelector('.jp-mod-dirty')")
-
     def select(self, index):
         """Moves the selection to a cell, and with it the view."""
         page = self.page

@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
-import io
 import os
+import re
 import sys
 import tempfile
 import time
@@ -24,9 +24,8 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
-from PIL import Image, ImageColor
 
-from mrcnn_steps.palette import BLACK, GRAY, OKABE_ITO, WHITE
+from mrcnn_steps.notebook_picture import small_png
 
 FOLDER = Path(__file__).parents[2] / "lessons"
 
@@ -38,7 +37,8 @@ MAX_BYTES = 1_500_000
 
 # Colors and greatest width of the pictures: the first pair that makes a notebook small enough.
 QUALITIES = ((256, 1000), (160, 1000), (96, 900), (64, 800), (40, 700), (24, 600))
-LINES = (*OKABE_ITO, GRAY, WHITE, BLACK)
+# A picture in HTML, as `html_picture` writes it.
+IN_HTML = re.compile(r'(?<=src="data:image/png;base64,)[^"]+')
 
 
 def lesson_paths(*beginnings: str) -> list[Path]:
@@ -118,8 +118,19 @@ def tidy(notebook: NotebookNode) -> None:
         for name in ("execution", "collapsed", "scrolled"):
             cell.metadata.pop(name, None)
         for output in cell.get("outputs", []):
-            output.get("data", {}).pop(WIDGET, None)
+            data = output.get("data", {})
+            if WIDGET in data:
+                del data[WIDGET], data["text/plain"]
+            if IN_HTML.search(data.get("text/html", "")):
+                data.pop("image/png", None)  # the same picture, without words
             output.pop("transient", None)
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("data") != {}]
+
+
+def pictures_in(page: str) -> list[bytes]:
+    """Give the pictures of an output of HTML, as PNG."""
+    return [base64.b64decode(found) for found in IN_HTML.findall(page)]
 
 
 def shrink_pictures(notebook: NotebookNode, limit: int = MAX_BYTES) -> None:
@@ -132,50 +143,19 @@ def shrink_pictures(notebook: NotebookNode, limit: int = MAX_BYTES) -> None:
     Raises:
         ValueError: the notebook is too large even so.
     """
-    holders = [
-        output.data
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
-    ]
-    originals = [base64.b64decode(data["image/png"]) for data in holders]
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    pages = [output.data for output in outputs if "text/html" in output.get("data", {})]
+    originals = [data["text/html"] for data in pages]
     for colors, width in QUALITIES:
-        for data, original in zip(holders, originals, strict=True):
-            data["image/png"] = base64.b64encode(small_png(original, colors, width)).decode()
+
+        def smaller(picture: re.Match[str], colors: int = colors, width: int = width) -> str:
+            return base64.b64encode(small_png(base64.b64decode(picture[0]), colors, width)).decode()
+
+        for data, original in zip(pages, originals, strict=True):
+            data["text/html"] = IN_HTML.sub(smaller, original)
         if len(nbformat.writes(notebook).encode()) < limit:
             return
     raise ValueError(f"still above {limit:,} bytes with the smallest pictures: show fewer")
-
-
-def small_png(png: bytes, colors: int, width: int) -> bytes:
-    """Store a picture with a palette, if that is smaller.
-
-    Args:
-        png: the picture.
-        colors: entries of the palette.
-        width: a wider picture is made this wide, in pixels.
-
-    Returns:
-        The picture as a PNG.
-    """
-    image = Image.open(io.BytesIO(png)).convert("RGB")
-    if image.width > width:
-        height = round(image.height * width / image.width)
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    # Without dithering flat areas stay flat, which is what makes the file small.
-    few = image.quantize(palette=_palette(image, colors), dither=Image.Dither.NONE)
-    few.save(buffer, "PNG", optimize=True)
-    return min(buffer.getvalue(), png, key=len)
-
-
-def _palette(image: Image.Image, colors: int) -> Image.Image:
-    """The picture's own colors, and those of our lines: thin as they are, they have to stay."""
-    # Choosing from a quarter of the pixels a side takes a fifth of the time.
-    own = image.reduce(4).quantize(colors - len(LINES)).getpalette() or []
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([*(v for color in LINES for v in ImageColor.getrgb(color)[:3]), *own])
-    return palette
 
 
 def write(notebook: NotebookNode, path: Path) -> None:

@@ -1,6 +1,5 @@
 """The lessons as they are committed: outputs that belong to their code, and read well anywhere."""
 
-import base64
 import html
 import io
 import re
@@ -12,7 +11,14 @@ from nbconvert import HTMLExporter
 from PIL import Image
 
 from mrcnn_steps.exercises import exercises
-from tests.lessons.execute import MAX_BYTES, WIDGET, code_hash, lesson_paths, stored_hash
+from tests.lessons.execute import (
+    MAX_BYTES,
+    WIDGET,
+    code_hash,
+    lesson_paths,
+    pictures_in,
+    stored_hash,
+)
 
 # Headings of every lesson about a stage, in this order; each is the beginning of a heading.
 HEADINGS = ("Why", "See", "How", "Your turn", "What breaks it", "Summary")
@@ -65,8 +71,10 @@ def test_shows_pictures_where_no_widget_can_run(notebook):
     for output in outputs(notebook):
         data = output.get("data", {})
         assert WIDGET not in data
-        if "image/png" in data:
-            pictures.append(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))))
+        assert "image/png" not in data, "a picture without words"
+        page = data.get("text/html", "")
+        assert page.count("<img ") == len(re.findall(r'<img alt="[^"]{10,}" ', page))
+        pictures += [Image.open(io.BytesIO(found)) for found in pictures_in(page)]
     assert len(pictures) >= 5
     for picture in pictures:
         assert picture.width >= 100

@@ -1,6 +1,5 @@
 """What `python -m tests.lessons.execute` leaves behind."""
 
-import base64
 import io
 
 import nbformat
@@ -9,6 +8,7 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
+from mrcnn_steps.notebook_picture import html_picture
 from tests.lessons import execute
 
 
@@ -36,45 +36,43 @@ def test_the_hash_is_that_of_the_code_alone():
     assert execute.stored_hash(notebook("a = 1")) is None
 
 
-def test_tidy_keeps_the_picture_and_drops_the_widget():
-    book = notebook("viewer", data={execute.WIDGET: {"model_id": "1"}, "image/png": "AAAA"})
+def page(picture):
+    return html_picture(picture, "<noise>")
+
+
+def test_tidy_keeps_the_picture_with_its_words_and_drops_the_widget():
+    book = notebook("viewer", data={"text/html": page(b"a"), "image/png": "AAAA"})
+    widget = {execute.WIDGET: {"model_id": "1"}, "text/plain": ""}
+    book.cells[1].outputs.insert(0, nbformat.v4.new_output("display_data", widget))
+    book.cells[1].outputs.append(nbformat.v4.new_output("stream", text="said"))
     book.cells[1].metadata = {"execution": {"shell.execute_reply": "2026"}, "tags": ["solutions"]}
     book.metadata.widgets = {"state": {}}
     execute.tidy(book)
-    assert book.cells[1].outputs[0].data == {"image/png": "AAAA"}
+    picture, said = book.cells[1].outputs
+    assert picture.data == {"text/html": page(b"a")}
+    assert said.text == "said"
     assert book.cells[1].metadata == {"tags": ["solutions"]}
     assert set(book.metadata) == {"kernelspec", "language_info", "mrcnn_steps"}
     assert execute.stored_hash(book) == execute.code_hash(book)
 
 
 def test_pictures_lose_colors_until_the_notebook_is_small():
-    original = png()
-    book = notebook("draw", data={"image/png": base64.b64encode(original).decode()})
+    book = notebook("draw", data={"text/html": f"<p>{page(png())}</p>"})
     generous, tight = len(nbformat.writes(book)), 60_000
     execute.shrink_pictures(book, generous)
     assert len(nbformat.writes(book)) < generous
     execute.shrink_pictures(book, tight)
     assert len(nbformat.writes(book)) < tight
-    picture = Image.open(io.BytesIO(base64.b64decode(book.cells[1].outputs[0].data["image/png"])))
-    assert picture.size == (300, 200)
+    text = book.cells[1].outputs[0].data["text/html"]
+    assert text.startswith('<p><img alt="&lt;noise&gt;"')
+    [picture] = execute.pictures_in(text)
+    assert Image.open(io.BytesIO(picture)).size == (300, 200)
 
 
 def test_a_notebook_that_stays_too_large_is_refused():
-    book = notebook("draw", data={"image/png": base64.b64encode(png()).decode()})
+    book = notebook("draw", data={"text/html": page(png())})
     with pytest.raises(ValueError, match="show fewer"):
         execute.shrink_pictures(book, 1000)
-
-
-def test_a_wide_picture_is_made_narrower():
-    small = Image.open(io.BytesIO(execute.small_png(png(1200, 300), 16, 600)))
-    assert small.size == (600, 150)
-    assert len(small.convert("RGB").getcolors()) <= 16
-
-
-def test_a_picture_never_grows():
-    flat = io.BytesIO()
-    Image.new("1", (64, 64)).save(flat, "PNG", optimize=True)
-    assert len(execute.small_png(flat.getvalue(), 256, 1000)) <= len(flat.getvalue())
 
 
 def test_runs_in_place(tmp_path):

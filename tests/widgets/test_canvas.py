@@ -23,10 +23,10 @@ from mrcnn_widgets.viewer.canvas import (
     Group,
     MaskLayer,
     PointLayer,
-    StaticView,
 )
 from mrcnn_widgets.viewer.layers import MAX_TEXT, one_line
 from mrcnn_widgets.viewer.still import ink_on, picture
+from mrcnn_widgets.viewer.twin import StaticView
 from mrcnn_widgets.viewer.wire import encode
 from tests.widgets.examples import NAN, PHOTO, anchors, check_shades, scattered_boxes, three_boxes
 

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import ipywidgets as ipw
 from IPython import get_ipython
 
-from mrcnn_widgets.viewer.canvas import StaticView
+from mrcnn_widgets.viewer.twin import StaticView
 
 # What a widget without attributes of its own consists of.
 _TRAITLETS = frozenset(

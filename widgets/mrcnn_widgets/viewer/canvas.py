@@ -10,7 +10,6 @@ It knows nothing of Mask R-CNN. Everything is in pixels of the photo, `x2, y2` e
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +33,7 @@ from mrcnn_widgets.viewer.layers import (
     PointLayer,
     as_numpy,
 )
+from mrcnn_widgets.viewer.twin import StaticView
 
 __all__ = [
     "NEGATIVE",
@@ -48,30 +48,10 @@ __all__ = [
     "Layer",
     "MaskLayer",
     "PointLayer",
-    "StaticView",
     "as_numpy",
 ]
 
 MAX_LAYERS = 24
-
-
-class StaticView:
-    """Leaves a PNG beside the widget, for where no widget can run (GitHub, nbviewer, nbconvert).
-
-    Mix it into an ipywidgets class, first among the bases. JupyterLab shows the widget, and only
-    where it cannot, the picture.
-    """
-
-    canvas: Canvas
-
-    def to_png(self) -> bytes:
-        """Give the picture to leave: of the canvas, unless a class has more to show."""
-        return self.canvas.to_png()
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        bundle = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**data, "image/png": base64.b64encode(self.to_png()).decode()}, metadata
 
 
 class Canvas(StaticView, anywidget.AnyWidget):
@@ -188,6 +168,11 @@ class Canvas(StaticView, anywidget.AnyWidget):
             self._pixels, self._layers, self.hidden, self.thresholds, self.selected, width
         )
         return still.png(image)
+
+    def in_words(self) -> str:
+        """Tell what the canvas shows, for those who do not see it."""
+        layers = ", ".join(f"{len(layer):,} {layer.name}" for layer in self._layers)
+        return f"{self.title or 'A photo'}: {layers or 'nothing'} on the photo"
 
     def export(self) -> dict[str, Any]:
         """All that `mount(element, state)` needs to show this without a kernel."""

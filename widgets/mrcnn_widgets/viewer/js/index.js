@@ -11,7 +11,13 @@ export default {
   /** @param {{ model: import("./model.js").Model, el: HTMLElement }} home */
   render({ model, el }) {
     const viewer = new Viewer(el, model);
-    return () => viewer.destroy();
+    // As ipywidgets does with its own views, once their kernel was restarted; see twin.py.
+    const leave = () => el.classList.add("jupyter-widgets-disconnected");
+    model.on("comm_live_update", leave);
+    return () => {
+      model.off("comm_live_update", leave);
+      viewer.destroy();
+    };
   },
 };
 

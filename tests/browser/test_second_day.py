@@ -1,0 +1,67 @@
+"""A notebook in JupyterLab once its kernel is gone: pictures of the viewers, and what to do."""
+
+import pytest
+
+from mrcnn_widgets.viewer.twin import HOW
+from tests.browser.test_canvas_lab import CENTER, SETUP
+
+pytestmark = pytest.mark.browser
+
+
+def check_lives(notebook):
+    """The viewer is shown, its twin is not."""
+    stage = notebook.wait_for_canvas()
+    assert stage.is_visible()
+    assert notebook.page.get_by_text(HOW).count() == 1
+    assert not notebook.page.get_by_text(HOW).is_visible()
+    assert not notebook.page.locator("img[alt^=Nested]").is_visible()
+    return stage
+
+
+def check_is_a_picture(notebook):
+    """The twin is shown, and nothing of the viewer, nor of what became of it."""
+    page = notebook.page
+    page.get_by_text(HOW).wait_for()
+    picture = page.locator("img[alt='Nested: 3 boxes on the photo']")
+    assert picture.is_visible()
+    assert picture.evaluate("(image) => image.naturalWidth") == 640
+    assert page.locator(".mrv-stage:visible, .widget-slider:visible").count() == 0
+    assert not page.get_by_text("Error displaying widget").is_visible()
+    assert not page.get_by_text("Loading widget").is_visible()
+
+
+def test_a_notebook_opened_again_shows_a_picture_until_the_cell_is_run(open_notebook):
+    notebook = open_notebook(SETUP, "canvas")
+    check_lives(notebook)
+    notebook.save()
+    notebook.shut_down()
+    notebook.open()
+    notebook.page.get_by_text("Error displaying widget").wait_for(state="attached")
+    # What ipywidgets itself says of a model that is gone.
+    notebook.page.errors.clear()
+    check_is_a_picture(notebook)
+    notebook.screenshot("second-day")
+    notebook.theme("JupyterLab Dark")
+    notebook.screenshot("second-day-dark")
+    notebook.run_all()
+    check_lives(notebook)
+    notebook.screenshot("second-day-alive")
+
+
+PANEL = """from ipywidgets import IntSlider
+from mrcnn_widgets.panel import Panel
+panel = Panel([IntSlider(), canvas])
+panel.canvas = canvas
+"""
+
+
+@pytest.mark.parametrize("shown", ["canvas", "panel"])
+def test_a_kernel_that_was_restarted_leaves_the_picture(shown, open_notebook):
+    notebook = open_notebook(SETUP + PANEL, shown)
+    check_lives(notebook)
+    notebook.restart_kernel()
+    check_is_a_picture(notebook)
+    notebook.screenshot("restarted")
+    notebook.run_all()
+    check_lives(notebook).click(position=CENTER)
+    notebook.wait_python("canvas.selected", ("boxes", 2))
