@@ -1,6 +1,6 @@
 """The figures of a funnel: what rows add up to, as pure functions of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from mrcnn_steps.debug.funnel.precision import (
     gain_of_kind,
     gains_of_gates,
 )
-from mrcnn_steps.debug.funnel.rows import DetectionRow, ObjectRow, PhotoRow
+from mrcnn_steps.debug.funnel.rows import ObjectRow, PhotoRow
 from mrcnn_steps.debug.funnel.slices import SLICES, Part, divide
 from mrcnn_steps.debug.statistics import Interval, wilson
 
@@ -64,16 +64,27 @@ class Kind(NamedTuple):
 class Figures:
     """What the rows of some photos add up to; each figure is computed when it is asked for.
 
+    Rows may lie in a file: none but those of the objects are kept.
+
     Attributes:
-        photos: the rows, of photos that could be read.
+        rows: of the photos, also of those that could not be read.
     """
 
-    photos: Sequence[PhotoRow]
+    rows: Sequence[PhotoRow]
+
+    def photos(self) -> Iterator[PhotoRow]:
+        """Give the row of each photo that could be read."""
+        return (row for row in self.rows if row.error is None)
+
+    @cached_property
+    def count(self) -> int:
+        """How many photos could be read."""
+        return sum(1 for _ in self.photos())
 
     @cached_property
     def objects(self) -> tuple[ObjectRow, ...]:
         """Every object, photo by photo."""
-        return tuple(each for photo in self.photos for each in photo.objects)
+        return tuple(each for photo in self.photos() for each in photo.objects)
 
     @cached_property
     def found(self) -> int:
@@ -83,7 +94,7 @@ class Figures:
     @cached_property
     def claims(self) -> Claims:
         """The detections that are right or wrong."""
-        return claims(self.photos)
+        return claims(self.photos())
 
     @cached_property
     def ap50(self) -> float | None:
@@ -108,16 +119,20 @@ class Figures:
     @cached_property
     def kinds(self) -> tuple[Kind, ...]:
         """Every kind of false positive."""
-        detections = [each for photo in self.photos for each in photo.detections]
+        scores: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        for photo in self.photos():
+            for each in photo.detections:
+                if each.kind in scores:
+                    scores[each.kind].append(each.score)
         return tuple(
-            Kind(kind, *_counted(detections, kind), gain_of_kind(self.claims, kind))
-            for kind in KINDS
+            Kind(kind, len(own), sum(each >= SURE for each in own), gain_of_kind(self.claims, kind))
+            for kind, own in scores.items()
         )
 
     @cached_property
     def suspected(self) -> int:
         """How many detections speak against an annotation."""
-        return sum(each.suspected is not None for p in self.photos for each in p.detections)
+        return sum(each.suspected is not None for p in self.photos() for each in p.detections)
 
     @cached_property
     def curves(self) -> tuple[Curve, ...]:
@@ -132,7 +147,7 @@ class Figures:
     def record(self) -> dict[str, Any]:
         """Give all figures as JSON."""
         return {
-            "photos": len(self.photos),
+            "photos": self.count,
             "objects": len(self.objects),
             "found": self.found,
             "AP50": self.ap50,
@@ -177,8 +192,3 @@ def gates(
         gain = None if gains is None else gains[cause]
         found.append(Gate(cause, title, lost, alive, share, wilson(lost, total), gain))
     return tuple(found)
-
-
-def _counted(detections: Iterable[DetectionRow], kind: str) -> tuple[int, int]:
-    own = [each.score for each in detections if each.kind == kind]
-    return len(own), sum(score >= SURE for score in own)

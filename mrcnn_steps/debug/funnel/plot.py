@@ -29,9 +29,9 @@ def plot(figures: Figures) -> Picture:
         The figure: four panels.
     """
     total = len(figures.objects)
-    said = f"{plural(len(figures.photos), 'photo')}, {plural(total, 'object')}"
-    few = len(figures.photos) < ENOUGH_PHOTOS
-    note = ANECDOTES.format(photos=f"{len(figures.photos):,}") if few else ""
+    said = f"{plural(figures.count, 'photo')}, {plural(total, 'object')}"
+    few = figures.count < ENOUGH_PHOTOS
+    note = ANECDOTES.format(photos=f"{figures.count:,}") if few else ""
     figure, [gates, sizes, curves, bins] = page(
         f"{said}: {figures.found:,} found, {total - figures.found:,} missed",
         f"Bars with 95 % intervals. {note}".strip(),

@@ -75,8 +75,8 @@ def claims(photos: Iterable[PhotoRow]) -> Claims:
         The columns, photos in the order of their ids: of equal scores, the first comes first.
     """
     objects: dict[str, int] = {}
-    found: list[tuple[str, float, int, str | None]] = []
-    for photo in sorted(photos, key=lambda each: each.image_id):
+    found: list[tuple[int, str, float, int, str | None]] = []
+    for photo in photos:
         missed = {each.object: each.name for each in photo.objects if not is_matched(each)}
         # The best detection of a missed object stands for it (TIDE, §2.3).
         free = {(kind, object): name for object, name in missed.items() for kind in MENDABLE}
@@ -89,14 +89,15 @@ def claims(photos: Iterable[PhotoRow]) -> Claims:
                 continue
             meant = None if claim.object is None else free.pop((claim.kind, claim.object), None)
             kind = KINDS.index(claim.kind) if claim.kind else NOTHING
-            found.append((claim.name, claim.score, kind, meant))
-    names = tuple(sorted({*objects, *(name for name, *_ in found)}))
+            found.append((photo.image_id, claim.name, claim.score, kind, meant))
+    found.sort(key=lambda each: each[0])
+    names = tuple(sorted({*objects, *(name for _, name, *_ in found)}))
     place = {name: label for label, name in enumerate(names)}
     return Claims(
         names=names,
         objects=np.array([objects.get(name, 0) for name in names], dtype=np.int64),
-        label=np.array([place[name] for name, *_ in found], dtype=np.int64),
-        score=np.array([score for _, score, *_ in found], dtype=np.float64),
+        label=np.array([place[name] for _, name, *_ in found], dtype=np.int64),
+        score=np.array([score for _, _, score, *_ in found], dtype=np.float64),
         kind=np.array([kind for *_, kind, _ in found], dtype=np.int64),
         meant=np.array(
             [NOTHING if meant is None else place[meant] for *_, meant in found], dtype=np.int64

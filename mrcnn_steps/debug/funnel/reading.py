@@ -1,7 +1,6 @@
 """Reading rows from a file that somebody may have changed: every field is checked."""
 
 import math
-from dataclasses import fields
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -18,6 +17,10 @@ from mrcnn_steps.debug.funnel.rows import (
 )
 
 Made = TypeVar("Made")
+
+_HINTS: dict[type, dict[str, Any]] = {
+    kind: get_type_hints(kind) for kind in (Header, PhotoRow, ObjectRow, DetectionRow)
+}
 
 _WORDS = {
     int: "a whole number",
@@ -69,13 +72,15 @@ def _make(kind: type[Made], record: Any, where: str = "") -> Made:
     if not isinstance(record, dict):
         raise FieldError(where or "the record", record, "an object")
     prefix = f"{where}." if where else ""
-    hints = get_type_hints(kind)
+    hints = _HINTS[kind]
     for name in record:
         if name not in hints:
             raise FieldError(f"{prefix}{name}", record[name], "no such field")
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     return kind(
-        **{name: _value(record.get(name, ABSENT), hints[name], prefix + name) for name in names}
+        **{
+            name: _value(record.get(name, ABSENT), hint, prefix + name)
+            for name, hint in hints.items()
+        }
     )
 
 

@@ -1,6 +1,7 @@
 """The funnel's answer: rows, and the ways to read them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +35,7 @@ class Funnel:
     """
 
     header: Header
-    photos: tuple[PhotoRow, ...]
+    photos: Sequence[PhotoRow]
     source: tuple[str, ...] = ()
 
     @property
@@ -45,7 +46,7 @@ class Funnel:
     @cached_property
     def figures(self) -> Figures:
         """What the rows add up to."""
-        return Figures([each for each in self.photos if each.error is None])
+        return Figures(self.photos)
 
     def table(self) -> str:
         """Write the figures for a terminal."""

@@ -45,7 +45,7 @@ def table(figures: Figures, source: Sequence[str] = ()) -> str:
 def overview(figures: Figures) -> list[str]:
     """Say in a sentence what was found."""
     total, found = len(figures.objects), figures.found
-    said = f"{plural(len(figures.photos), 'photo')}, {plural(total, 'object')}"
+    said = f"{plural(figures.count, 'photo')}, {plural(total, 'object')}"
     if not total:
         return [f"{said}: nothing to find."]
     interval = span(wilson(found, total))
@@ -87,8 +87,8 @@ def _slices(figures: Figures) -> list[str]:
         if len(parts) > MOST_CLASSES:
             rows.append((f"  and {len(parts) - MOST_CLASSES} more", "", "", "", "", ""))
     lines = columns(rows, "<>>>><", indent=0)
-    if len(figures.photos) < ENOUGH_PHOTOS:
-        lines.append(ANECDOTES.format(photos=f"{len(figures.photos):,}"))
+    if figures.count < ENOUGH_PHOTOS:
+        lines.append(ANECDOTES.format(photos=f"{figures.count:,}"))
     return lines
 
 
@@ -157,18 +157,18 @@ def worst(figures: Figures, source: Sequence[str]) -> list[list[str]]:
         f"  {cell(photo.photo)}: {missed_in(photo)} of {len(photo.objects)} objects missed, "
         f"{plural(wrong_in(photo), 'false positive')}\n"
         f"    {printable(why_command(photo, None, source))}"
-        for photo in worst_photos(figures.photos, LISTED)
+        for photo in worst_photos(figures.photos(), LISTED)
     ]
     objects = [
         f"  {cell(photo.photo)}: {cell(each.name)}, {each.side:.0f} px, lost at "
         f"{CAUSES[each.cause].title}\n"
         f"    {printable(why_command(photo, each.object, source))}"
-        for photo, each in worst_objects(figures.photos, LISTED)
+        for photo, each in worst_objects(figures.photos(), LISTED)
     ]
     labels = [
         f"  {cell(photo.photo)}: {cell(each.name)} {each.score:.2f} at "
         f"({', '.join(f'{edge:.0f}' for edge in each.box)}): {each.suspected}"
-        for photo, each in suspected_labels(figures.photos, LISTED)
+        for photo, each in suspected_labels(figures.photos(), LISTED)
     ]
     titled = (
         ("the worst photos", photos),

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
+from heapq import nsmallest
 
 from mrcnn_steps.debug.errors import KINDS
 from mrcnn_steps.debug.fates import FOUND
@@ -31,7 +32,7 @@ def worst_photos(photos: Iterable[PhotoRow], most: int = MOST_LISTED) -> list[Ph
         The photos, the worst first; none where nothing was missed.
     """
     lossy = (photo for photo in photos if missed_in(photo))
-    return sorted(lossy, key=lambda photo: (-missed_in(photo), -wrong_in(photo)))[:most]
+    return nsmallest(most, lossy, key=lambda photo: (-missed_in(photo), -wrong_in(photo)))
 
 
 def worst_objects(
@@ -47,7 +48,7 @@ def worst_objects(
         The objects with their photos, the largest at the network's input first.
     """
     missed = ((p, each) for p in photos for each in p.objects if each.cause != FOUND)
-    return sorted(missed, key=lambda pair: -pair[1].side)[:most]
+    return nsmallest(most, missed, key=lambda pair: -pair[1].side)
 
 
 def suspected_labels(
@@ -63,7 +64,7 @@ def suspected_labels(
         The detections with their photos, the surest first.
     """
     suspects = ((p, each) for p in photos for each in p.detections if each.suspected is not None)
-    return sorted(suspects, key=lambda pair: -pair[1].score)[:most]
+    return nsmallest(most, suspects, key=lambda pair: -pair[1].score)
 
 
 def why_command(photo: PhotoRow, object: int | None, source: Sequence[str]) -> str:

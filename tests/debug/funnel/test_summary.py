@@ -21,7 +21,7 @@ def test_causes_have_a_row_for_each_object():
 
 def test_unreadable_photos_are_no_part_of_the_figures():
     broken = a_photo(99, error="99.jpg: no such file")
-    assert len(Funnel(HEADER, (*WHOLE.photos, broken)).figures.photos) == 12
+    assert Funnel(HEADER, (*WHOLE.photos, broken)).figures.count == 12
 
 
 class TestJson:
