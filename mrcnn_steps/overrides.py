@@ -6,16 +6,20 @@ looked at here.
 """
 
 import inspect
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
+import torchvision
 from torch import nn
+from torch.nn.modules import module as modules
+from torchvision.models.detection import roi_heads, rpn, transform
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign, boxes, poolers
 from torchvision.ops.poolers import LevelMapper
 
 from mrcnn_steps.boxes import MAX_LOG_SCALE
@@ -60,6 +64,20 @@ PARTS = (
 # The bundled network's own versions of steps; the stages know both.
 OURS = (GlobalRegionProposalNetwork.filter_proposals, LetterboxTransform.postprocess)
 
+# Functions that these steps call by the name they have in these modules. Recipes for another NMS
+# put their own in their place.
+FUNCTIONS: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
+    (boxes, ("batched_nms", "nms", "clip_boxes_to_image", "remove_small_boxes")),
+    (boxes, ("_batched_nms_coordinate_trick", "_batched_nms_vanilla")),
+    (rpn, ("concat_box_prediction_layers", "permute_and_flatten")),
+    (roi_heads, ("maskrcnn_inference", "paste_masks_in_image", "paste_mask_in_image")),
+    (roi_heads, ("expand_boxes", "expand_masks")),
+    (transform, ("resize_boxes", "paste_masks_in_image")),
+    (poolers, ("roi_align", "_multiscale_roi_align", "_convert_to_roi_format", "_setup_scales")),
+    (poolers, ("_infer_scale", "_filter_input", "initLevelMapper")),
+)
+LIBRARIES = (*torch.__path__, *torchvision.__path__)
+
 # Modules that do something else in training mode.
 MINDS_MODE = (
     GeneralizedRCNNTransform,
@@ -80,7 +98,8 @@ def check_model(model: FasterRCNN) -> None:
         TypeError: it is no torchvision `FasterRCNN` or `MaskRCNN`.
         ValueError: it finds keypoints, takes no RGB, has weights of low precision, replaces a
             step of torchvision's, has a hook on a step that a trace does not call, or a part of
-            it is in training mode while the model is not.
+            it is in training mode while the model is not; or a function of torchvision is
+            replaced, or all modules have a hook.
     """
     if not isinstance(model, FasterRCNN):
         raise TypeError(
@@ -92,6 +111,7 @@ def check_model(model: FasterRCNN) -> None:
         _check_part(_at(model, part.path), part)
     if model.roi_heads.has_keypoint():
         raise ValueError("model: expected boxes and masks only, found a keypoint head")
+    _check_everywhere()
     _check_mode(model)
     _check_weights(model)
     _check_numbers(model)
@@ -141,6 +161,30 @@ def _check_hooks(name: str, module: nn.Module) -> None:
             )
     if module._compiled_call_impl is not None:
         raise ValueError(f"{name}: found a compiled module, expected one that is not compiled")
+
+
+def _check_everywhere() -> None:
+    """Refuse what is replaced, or hooked, for all models at once."""
+    for place, names in FUNCTIONS:
+        for name in names:
+            found = getattr(place, name)
+            code = getattr(found, "__code__", None)
+            if code is None or not code.co_filename.startswith(LIBRARIES):
+                raise ValueError(
+                    f"{place.__name__}.{name}: expected torchvision's own function, found one that "
+                    "replaces it: a model would use it, and a trace would not; put the old one back"
+                )
+    for kind, hooks in (
+        ("forward pre-hook", modules._global_forward_pre_hooks),
+        ("forward hook", modules._global_forward_hooks),
+    ):
+        for hook in hooks.values():
+            described = getattr(hook, "__qualname__", type(hook).__name__)
+            raise ValueError(
+                f"model: found the {kind} {described} on all modules, expected none: a trace does "
+                "not call every module, so it would not run everywhere; remove it with the handle "
+                "that registering it gave"
+            )
 
 
 def _check_mode(model: nn.Module) -> None:

@@ -10,8 +10,13 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.ops import MultiScaleRoIAlign
 
 from mrcnn_steps import trace
+from tests.parity.conftest import CLASSES, liven
 
 PARTS = (
     "",
@@ -95,9 +100,25 @@ def change(model: nn.Module, path: str, name: str) -> None:
             setattr(part, name, new)
 
 
-@pytest.fixture
-def seasoned(small):
+def pyramid(small: MaskRCNN) -> MaskRCNN:
+    """As quick a model with two levels."""
+    body = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 12, 2, 2))
+    backbone = BackboneWithFPN(body, {"0": "0", "1": "1"}, [8, 12], 10)
+    model = MaskRCNN(
+        backbone,
+        num_classes=len(CLASSES),
+        rpn_anchor_generator=AnchorGenerator(((16,), (32,), (64,)), ((0.5, 1.0, 2.0),) * 3),
+        box_roi_pool=MultiScaleRoIAlign(["0", "1"], 7, 2),
+        mask_roi_pool=MultiScaleRoIAlign(["0", "1"], 14, 2),
+    ).eval()
+    return liven(model, torch.rand((3, 60, 80), generator=torch.Generator().manual_seed(1)))
+
+
+@pytest.fixture(params=[lambda small: small, pyramid], ids=["one map", "pyramid"])
+def seasoned(small, request):
     """A quick model that has seen a photo: its pooling has fixed scales and levels."""
+    torch.manual_seed(0)
+    small = request.param(small)
     small.transform.min_size, small.transform.max_size = (96,), 128
     small.rpn._post_nms_top_n["testing"] = 30
     small.roi_heads.detections_per_img = 6

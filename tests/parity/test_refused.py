@@ -1,5 +1,7 @@
 """What a trace would have to tell lies about is refused."""
 
+import functools
+
 import jaxtyping
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import LevelMapper
 
 from mrcnn_steps import trace
+from mrcnn_steps.overrides import FUNCTIONS
 
 
 @pytest.fixture
@@ -199,3 +202,28 @@ def test_names_without_the_background(small, landscape):
     small.class_names = names
     with pytest.raises(ValueError, match=r"model\.class_names: found person"):
         trace(small, landscape.image)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [(place, name) for place, names in FUNCTIONS for name in names],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_function_of_torchvision_that_was_replaced_is_named(
+    small, landscape, place, name, monkeypatch
+):
+    own = getattr(place, name)
+    monkeypatch.setattr(place, name, functools.wraps(own)(lambda *given: own(*given)))
+    with pytest.raises(ValueError, match=rf"{place.__name__}\.{name}: .*put the old one back"):
+        trace(small, landscape)
+
+
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook"])
+def test_a_hook_on_all_modules_is_named(small, landscape, kind):
+    handle = getattr(nn.modules.module, f"register_module_{kind}")(own_step)
+    try:
+        with pytest.raises(ValueError, match="own_step on all modules"):
+            trace(small, landscape)
+    finally:
+        handle.remove()
+    trace(small, landscape)
