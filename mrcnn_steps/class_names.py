@@ -4,6 +4,7 @@ Files, checkpoints, models and arguments each bring names. Wherever two lists me
 by name, and a difference is told as names: rows of a layer mean nothing to a reader.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 # What the first class is called: by us, by torchvision's weights, by the notes.
@@ -49,7 +50,7 @@ def check_class_names(
             f"{where}: found {found}, expected the background first: "
             f"{', '.join(map(repr, BACKGROUNDS))}"
         )
-    checked = (BACKGROUNDS[0], *map(str, listed[1:]))
+    checked = (BACKGROUNDS[0], *map(composed, listed[1:]))
     seen: set[str] = set()
     for name in checked:
         if name in seen and name != UNUSED:
@@ -61,6 +62,18 @@ def check_class_names(
             f"the model has {count} classes, the background included"
         )
     return checked
+
+
+def composed(name: str) -> str:
+    """Write a name's letters with their accents in one way: systems write é as one sign or two.
+
+    Args:
+        name: of a class.
+
+    Returns:
+        The same name to every reader, in Unicode's composed form (NFC).
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def difference(before: Sequence[str], now: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ killed process left half-written is removed by the next one that writes the same
 """
 
 import glob
+import hashlib
 import json
 import os
 import secrets
@@ -85,6 +86,22 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically; see `write_atomically`."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Hash a file's content, a piece at a time.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -81,3 +81,15 @@ def test_long_lists_are_cut():
 def test_printable_shows_what_a_terminal_would_obey() -> None:
     assert printable("Nuß, 鸟 and 🐦") == "Nuß, 鸟 and 🐦"
     assert printable("a\x1b[31m\r\n\u202e\ud800\x9b") == r"a\x1b[31m\r\n\u202e\ud800\x9b"
+
+
+def test_letters_composed_in_two_ways_are_one_name() -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    assert (
+        difference(
+            check_class_names(["background", composed]), check_class_names(["background", apart])
+        )
+        == ""
+    )
+    with pytest.raises(ValueError, match="twice"):
+        check_class_names(["background", composed, apart])

@@ -13,6 +13,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+from mrcnn_steps.files import sha256
 from mrcnn_steps.model.architectures import ARCHITECTURES, CANVAS
 from mrcnn_steps.model.processes import choose_device, process_group
 from mrcnn_steps.model.readiness import check_settings, open_data, run_folder
@@ -133,6 +134,8 @@ def run(args: argparse.Namespace) -> int:
     check_settings(args)
     choose_device(args.device)
     training, validation = open_data(args)
+    # A setting like the others: who goes on with other annotations is told.
+    args.annotations_sha256 = [sha256(path) for path in args.annotations]
     # Of the processes that `torchrun` starts, the first alone writes.
     first = os.environ.get("RANK", "0") == "0"
     own = run_folder(args.out, args.resume) if first else nullcontext()

@@ -5,12 +5,12 @@ An error names the file, the record, the field, what was found and what was expe
 
 import gc
 import json
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from mrcnn_steps.class_names import composed
 from mrcnn_steps.data.agreement import agreeing
 from mrcnn_steps.data.annotation import Annotation, read_annotation
 from mrcnn_steps.data.coco_paths import Inside
@@ -189,12 +189,12 @@ def _categories(records: list[Any], faults: list[Fault] | None) -> dict[int, str
             expected = "a class; the background is no category, what no annotation covers is it"
             raise FieldError("name", name, expected)
         # Nobody can tell apart what differs in spaces around it, or in how letters are composed.
-        seen = unicodedata.normalize("NFC", name.strip())
+        seen = composed(name.strip())
         if seen in id_of:
             expected = f"another name than that of category {id_of[seen]}: one class, one category"
             raise FieldError("name", name, expected)
         id_of[seen] = record["id"]
-        return record["id"], name
+        return record["id"], composed(name)
 
     return dict(sorted(_each("categories", records, faults, read)))
 

@@ -87,6 +87,10 @@ def load(
     class_names: Iterable[str] | None = None,
 ) -> nn.Module:
     """See `mrcnn_steps.model.load_model`."""
+    if not isinstance(name, str | os.PathLike):
+        raise TypeError(
+            f'name: expected "tiny", "coco", a path or "file.py:function", found {name!r:.60}'
+        )
     if name == "tiny":
         return from_file(bundled(), architecture, class_names)
     if name == "coco":

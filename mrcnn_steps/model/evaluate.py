@@ -15,6 +15,7 @@ from torch import Tensor, distributed, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from tqdm import tqdm
 
+from mrcnn_steps.class_names import printable, short
 from mrcnn_steps.data.coco import CocoFolder
 from mrcnn_steps.data.runs import Runs
 from mrcnn_steps.masks import patches
@@ -389,7 +390,9 @@ def table(metrics: Record) -> str:
     lines = [f"{'':<18}{'objects':>8}" + "".join(f"{head:>10}" for head in heads)]
 
     def line(name: str, objects: int, values: list[float | None]) -> str:
-        return f"{name:<18}{objects:>8}" + "".join(f"  {cell(value)}" for value in values)
+        return f"{printable(short(name)):<18}{objects:>8}" + "".join(
+            f"  {cell(value)}" for value in values
+        )
 
     values = [metrics[kind][name] for kind in kinds for name in ("AP", "AP50")]
     lines.append(line("all classes", metrics["objects"], values))
@@ -400,7 +403,7 @@ def table(metrics: Record) -> str:
             lines.append(line(name, classes[name]["objects"], values))
     for name, count in metrics.get("unknown_classes", {}).items():
         many = "its 1 object counts" if count == 1 else f"its {count} objects count"
-        lines.append(f"{name}: unknown to the model; {many} as missed")
+        lines.append(f"{printable(short(name))}: unknown to the model; {many} as missed")
     if "mask" not in metrics:
         lines.append("no mask AP: the model predicts no masks")
     for name, value in metrics.get("rpn", {}).items():

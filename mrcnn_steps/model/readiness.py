@@ -162,11 +162,14 @@ def run_folder(out: Path, resume: bool) -> Iterator[None]:
         resume: Whether the run in it goes on.
 
     Raises:
+        NotADirectoryError: It is a file.
         FileNotFoundError: There is nothing to resume.
         FileExistsError: It holds a run already, or files of the user that a run would overwrite.
         ValueError: Another training is running there.
         OSError: It cannot be written.
     """
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"--out: expected a folder, found the file {out}")
     last = out / FILES[0]
     if resume and not last.is_file():
         raise FileNotFoundError(f"{last}: nothing to resume from")

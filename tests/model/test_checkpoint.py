@@ -1,5 +1,6 @@
 """Checkpoints: what `load_model` loads, and what it says about files that it cannot use."""
 
+import inspect
 import io
 import json
 import os
@@ -172,6 +173,13 @@ def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
             load_model(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r'tyni: no such .* "tiny", "coco"'):
         load_model("tyni")
+
+
+@pytest.mark.parametrize("name", [None, 3, b"tiny", ["tiny"]])
+def test_what_is_no_name_is_told(name) -> None:
+    # Through the function below the checked annotation, which a user does not have.
+    with pytest.raises(TypeError, match=r'expected "tiny", "coco"'):
+        inspect.unwrap(checkpoint.load)(name)
 
 
 @pytest.mark.parametrize("part", [0, 5, 100, 0.5])

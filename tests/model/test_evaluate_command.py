@@ -121,3 +121,13 @@ def test_command_refuses_a_missing_photo_and_a_data_set_without_photos(
     empty = copy.deepcopy(content) | {"images": [], "annotations": []}
     assert main(command(write(empty, tmp_path), "--model", str(checkpoint))) == 2
     assert "no photos to evaluate on" in capsys.readouterr().err
+
+
+def test_a_name_of_any_kind_stays_on_its_line() -> None:
+    name = "a\nb\x1b[2J" + 99 * "c"
+    classes = {name: {"objects": 1, "AP": 1.0, "AP50": 2.0}}
+    metrics = {"objects": 1, "box": {"AP": 1.0, "AP50": 2.0, "classes": classes}}
+    lines = table(metrics | {"unknown_classes": {name: 1}}).split("\n")
+    assert len(lines) == 6
+    assert max(map(len, lines)) < 100
+    assert all(line.isprintable() for line in lines)

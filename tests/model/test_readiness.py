@@ -330,3 +330,9 @@ def test_two_trainings_never_share_a_folder(
         assert f"{out}: is in use by another process" in refused_with(data, out=out)
     finally:
         other.communicate()
+
+
+def test_a_file_where_the_folder_should_be_is_named(data, refused_with, tmp_path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    assert "expected a folder, found the file" in refused_with(data, out=tmp_path / "taken")
+    assert (tmp_path / "taken").read_text() == "mine"

@@ -134,6 +134,20 @@ def test_resume_refuses_other_settings(data: tuple[Path, Path], tmp_path: Path) 
         train_command.run(arguments(data, tmp_path))
 
 
+def test_resume_refuses_annotations_that_were_changed_meanwhile(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    images, annotations = data
+    mine, out = tmp_path / "mine.json", tmp_path / "run"
+    mine.write_bytes(annotations.read_bytes())
+    train_command.run(arguments((images, mine), out, "--iterations", "1"))
+    content = json.loads(mine.read_text())
+    content["annotations"].pop()
+    mine.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"annotations_sha256: .* then, .* now"):
+        train_command.run(arguments((images, mine), out, "--iterations", "1", "--resume"))
+
+
 @pytest.mark.parametrize(
     ("more", "function"),
     [((), losses.classification_loss), (SSDLITE, single_stage.join_with_background)],
