@@ -8,13 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.func import functional_call
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FasterRCNN
+from torchvision.models.detection.image_list import ImageList
 
-from mrcnn_steps.anchors import Anchors
+from mrcnn_steps.anchors import Anchors, Grid
 from mrcnn_steps.class_names import check_class_names
 from mrcnn_steps.data import COCO_CLASSES, Sample
+from mrcnn_steps.model.mode import evaluating
 from mrcnn_steps.model.network import GlobalRegionProposalNetwork
 
 
@@ -76,6 +82,127 @@ def rpn_training_settings(model: FasterRCNN) -> dict:
         "count": sampler.batch_size_per_image,
         "positive_fraction": sampler.positive_fraction,
     }
+
+
+def lay_anchors(generator: AnchorGenerator, images: ImageList, maps: Sequence[Tensor]) -> Anchors:
+    """Let a model's generator lay its anchors over a photo.
+
+    Args:
+        generator: a model's `rpn.anchor_generator`, or one to try in its place.
+        images: a batch of one photo, as the model's transform gives it; only sizes matter.
+        maps: [1, channels, rows, columns] each, what the backbone makes of it; only sizes matter.
+
+    Returns:
+        All anchors, with their grids.
+    """
+    height, width = images.tensors.shape[-2:]
+    grids = []
+    for per_cell, each in zip(generator.num_anchors_per_location(), maps, strict=True):
+        rows, columns = each.shape[-2:]
+        # torchvision's stride is a whole number of padded input pixels.
+        grids.append(Grid(rows, columns, per_cell, (height // rows, width // columns)))
+    # A copy: generators keep their anchors for the next photo of the same size.
+    return Anchors(generator(images, maps)[0].clone(), tuple(grids))
+
+
+def anchor_settings(
+    model: FasterRCNN,
+) -> tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]:
+    """Read `sizes` and `aspect_ratios` (height / width) of a model's `AnchorGenerator`."""
+    generator = model.rpn.anchor_generator
+    sizes, ratios = (
+        tuple(tuple(float(value) for value in level) for level in levels)
+        for levels in (generator.sizes, generator.aspect_ratios)
+    )
+    return sizes, ratios
+
+
+def anchor_layers(model: FasterRCNN) -> dict[str, nn.Conv2d]:
+    """Find the layers whose outputs are counted by the anchors of a cell.
+
+    Args:
+        model: any.
+
+    Returns:
+        The RPN's layers by their place in the model; none of a head that is not torchvision's.
+    """
+    found = {
+        f"rpn.head.{name}": getattr(model.rpn.head, name, None)
+        for name in ("cls_logits", "bbox_pred")
+    }
+    return {name: layer for name, layer in found.items() if isinstance(layer, nn.Conv2d)}
+
+
+@dataclass(frozen=True)
+class InputGrid:
+    """The size of a model's input, and of the maps that its backbone makes of it.
+
+    Attributes:
+        size: `(height, width)` of the input with its padding.
+        maps: `(rows, columns)` of each map, the finest first.
+    """
+
+    size: tuple[int, int]
+    maps: tuple[tuple[int, int], ...]
+
+    def count(self, per_cell: Sequence[int]) -> int:
+        """Count the anchors of a generator that puts so many on each cell of each map."""
+        return sum(n * r * c for n, (r, c) in zip(per_cell, self.maps, strict=True))
+
+    def lay(self, generator: AnchorGenerator, like: Tensor) -> Anchors:
+        """Let a generator lay its anchors; no network runs.
+
+        Args:
+            generator: as in `lay_anchors`.
+            like: tells the type and the device of the anchors: a weight of the model.
+
+        Returns:
+            All anchors, with their grids.
+        """
+        maps = [like.new_zeros(()).expand(1, 1, *size) for size in self.maps]
+        images = ImageList(like.new_zeros(()).expand(1, 3, *self.size), [self.size])
+        with torch.no_grad():
+            return lay_anchors(generator, images, maps)
+
+
+def boxes_on_input(
+    model: FasterRCNN, photo_size: tuple[int, int], boxes: Float[Tensor, "N 4"]
+) -> tuple[Float[Tensor, "N 4"], tuple[int, int]]:
+    """Move boxes of a photo to the model's input, by its own transform and without a photo.
+
+    Args:
+        model: any.
+        photo_size: `(height, width)` in pixels.
+        boxes: [N, 4] in pixels of the photo.
+
+    Returns:
+        The boxes in pixels of the input, and its `(height, width)` with the padding.
+    """
+    # On the meta device a tensor has a size and nothing else.
+    photo = torch.empty((3, *photo_size), dtype=next(model.parameters()).dtype, device="meta")
+    with torch.no_grad(), evaluating(model):
+        images, [target] = model.transform([photo], [{"boxes": boxes}])
+    height, width = images.tensors.shape[-2:]
+    return target["boxes"], (height, width)
+
+
+def input_grid(model: FasterRCNN, size: tuple[int, int]) -> InputGrid:
+    """Ask the backbone for the size of its maps; nothing is computed.
+
+    Args:
+        model: any.
+        size: `(height, width)` of the input with its padding.
+
+    Returns:
+        The sizes.
+    """
+    state = {**dict(model.backbone.named_parameters()), **dict(model.backbone.named_buffers())}
+    meta = {name: tensor.to("meta") for name, tensor in state.items()}
+    empty = torch.empty((1, 3, *size), dtype=next(model.parameters()).dtype, device="meta")
+    with torch.no_grad(), torch.device("meta"), evaluating(model):
+        found = functional_call(model.backbone, meta, (empty,))
+    maps = [found] if isinstance(found, Tensor) else found.values()
+    return InputGrid(size, tuple((each.shape[-2], each.shape[-1]) for each in maps))
 
 
 def positive_roi_iou(model: FasterRCNN) -> float:

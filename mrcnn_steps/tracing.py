@@ -16,7 +16,7 @@ from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
-from mrcnn_steps.anchors import Anchors, Grid
+from mrcnn_steps.anchors import Anchors
 from mrcnn_steps.classification import Classification, assign_levels, classify, pool
 from mrcnn_steps.data import Letterbox, Sample
 from mrcnn_steps.detection import Detections, detect
@@ -29,6 +29,7 @@ from mrcnn_steps.proposals import Proposals, propose
 from mrcnn_steps.result import Result
 from mrcnn_steps.settings import (
     detection_settings,
+    lay_anchors,
     model_class_names,
     proposal_settings,
     roi_pooling,
@@ -72,7 +73,7 @@ def trace(
         images, _ = model.transform([photo])
         image_size = images.image_sizes[0]
         features = _features(model, images)
-        anchors = _anchors(model, images, features)
+        anchors = lay_anchors(model.rpn.anchor_generator, images, list(features.values()))
         objectness, rpn_deltas = _score(model, features)
         proposals = propose(
             objectness, rpn_deltas, anchors, image_size, **proposal_settings(model, anchors)
@@ -292,18 +293,6 @@ def _features(model: FasterRCNN, images: ImageList) -> dict[str, Tensor]:
     features = model.backbone(images.tensors)
     # torchvision calls the map of a backbone that has only one so.
     return {"0": features} if isinstance(features, Tensor) else dict(features)
-
-
-def _anchors(model: FasterRCNN, images: ImageList, features: dict[str, Tensor]) -> Anchors:
-    generator, maps = model.rpn.anchor_generator, list(features.values())
-    height, width = images.tensors.shape[-2:]
-    grids = []
-    for per_cell, feature in zip(generator.num_anchors_per_location(), maps, strict=True):
-        rows, columns = feature.shape[-2:]
-        # torchvision's stride is a whole number of padded input pixels.
-        grids.append(Grid(rows, columns, per_cell, (height // rows, width // columns)))
-    # A copy: generators keep their anchors for the next photo of the same size.
-    return Anchors(generator(images, maps)[0].clone(), tuple(grids))
 
 
 def _score(model: FasterRCNN, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Why a trace came out as it did: what belongs together, what was lost, what is wrong."""
 
+from mrcnn_steps.debug.coverage import Coverage, coverage
 from mrcnn_steps.debug.errors import FalsePositive, describe_error, false_positives
 from mrcnn_steps.debug.explanation import Explanation, explain_missed
 from mrcnn_steps.debug.fates import Fate, fates
@@ -9,6 +10,7 @@ from mrcnn_steps.debug.remedies import Change, Remedy, remedies
 
 __all__ = [
     "Change",
+    "Coverage",
     "Explanation",
     "FalsePositive",
     "Fate",
@@ -16,6 +18,7 @@ __all__ = [
     "Lineage",
     "Link",
     "Remedy",
+    "coverage",
     "describe",
     "describe_error",
     "explain_missed",

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.utils.data import Subset
 
@@ -46,6 +48,50 @@ class Entry:
     name: str
     annotation_ids: tuple[int, ...]
     labelled: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """The objects of a photo without its pixels.
+
+    Attributes:
+        size: `(height, width)` of the photo in pixels.
+        boxes: [N, 4] in pixels of the photo.
+        labels: [N] the class of each.
+        crowd: [N] whether it is a crowd.
+        filled: [N] whether it has pixels.
+        class_names: the name of each label, the background first.
+    """
+
+    size: tuple[int, int]
+    boxes: Float[Tensor, "N 4"]
+    labels: Int64[Tensor, "N"]
+    crowd: Bool[Tensor, "N"]
+    filled: Bool[Tensor, "N"]
+    class_names: tuple[str, ...]
+
+
+def outline_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = None) -> Outline:
+    """Give the objects of a photo; those of a `CocoFolder` without opening it. See `entry_at`."""
+    whole, place = _whole(dataset, index)
+    if not isinstance(whole, CocoFolder):
+        one = sample_at(dataset, index, class_names)
+        height, width = one.image.shape[1:]
+        return Outline(
+            (height, width), one.boxes, one.labels, one.crowd, one.filled, one.class_names
+        )
+    width, height = whole.image_size(place)
+    objects, boxes = whole.objects(place), whole.boxes(place)
+    labels = [whole.category_ids.index(each.category_id) + 1 for each in objects]
+    return Outline(
+        (height, width),
+        boxes,
+        torch.tensor(labels, dtype=torch.int64),
+        torch.tensor([each.crowd for each in objects], dtype=torch.bool),
+        # The box of a mask without pixels is (0, 0, 0, 0).
+        (boxes[:, 2:] > boxes[:, :2]).all(dim=1),
+        whole.class_names,
+    )
 
 
 def entry_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = None) -> Entry:
