@@ -53,20 +53,16 @@ def test_a_file_that_is_no_photo_is_a_message(debugger, tiny_trace, content):
     assert debugger.busy == ""
 
 
-def test_an_upload_arrives_from_the_control(debugger, monkeypatch):
-    arrived = []
-    monkeypatch.setattr(
-        debugger._chooser, "_upload", lambda name, content: arrived.append((name, content))
-    )
-    file = {
-        "name": "a.png",
-        "type": "image/png",
-        "size": 3,
-        "content": memoryview(b"abc"),
-        "last_modified": 0,
-    }
-    debugger._chooser._on_upload(traitlets.Bunch(new=(file,)))
-    assert arrived == [("a.png", b"abc")]
+def test_a_file_too_large_for_a_message_is_refused_in_a_sentence(debugger, tiny_trace):
+    debugger._chooser.upload_box._handle_custom_msg({"name": "raw.dng"}, [])
+    assert debugger.message.startswith("raw.dng: too large for a message")
+    assert debugger.trace is tiny_trace
+
+
+def test_an_upload_arrives_from_the_control(debugger):
+    debugger._chooser.upload_box._handle_custom_msg({"name": "a.png"}, [memoryview(_png())])
+    assert debugger.photo == "a.png"
+    assert debugger.message == ""
 
 
 def test_a_photo_that_there_is_not_is_refused(debugger):
@@ -199,10 +195,6 @@ def test_a_trace_brings_its_own_model(tiny_trace, lively_model):
 
 
 def test_every_control_explains_itself(debugger):
-    for box in (
-        debugger._chooser.boxes["photo"],
-        debugger._chooser.upload_box,
-        debugger._chooser.boxes["model"],
-    ):
+    for box in (debugger._chooser.boxes["photo"], debugger._chooser.boxes["model"]):
         assert len(box.tooltip) > 20
-    assert "10 MB" in debugger._chooser.upload_box.tooltip
+    assert "10 MB" in debugger._chooser.upload_box.help

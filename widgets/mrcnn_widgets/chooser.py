@@ -6,6 +6,8 @@ from typing import Any
 
 import ipywidgets as ipw
 
+from mrcnn_widgets.upload import Upload
+
 # A drop-down list shows the value None as a blank.
 NOTHING = ()
 
@@ -17,6 +19,7 @@ class Chooser(ipw.HBox):
         helps: a tooltip for "photo", "model", "followed" and "judged".
         choose: hears which of them was set to what, by a person.
         upload: hears of the name and the bytes of a file.
+        refuse: hears of the name of a file that cannot be uploaded.
     """
 
     def __init__(
@@ -24,10 +27,11 @@ class Chooser(ipw.HBox):
         helps: Mapping[str, str],
         choose: Callable[[str, Any], None],
         upload: Callable[[str, bytes], None],
+        refuse: Callable[[str], None],
     ) -> None:
         layout = ipw.Layout(flex_flow="row wrap", align_items="center", grid_gap="0 8px")
         super().__init__(layout=layout)
-        self._choose, self._upload, self._quiet = choose, upload, False
+        self._choose, self._quiet = choose, False
         self.boxes: dict[str, Any] = {
             "photo": ipw.Dropdown(description="photo", layout={"width": "195px"}),
             "model": ipw.Combobox(
@@ -47,14 +51,8 @@ class Chooser(ipw.HBox):
             box.observe(partial(self._on_chosen, trait), "value")
             if hasattr(box.style, "description_width"):
                 box.style.description_width = "48px"
-        self.upload_box = ipw.FileUpload(
-            accept="image/*",
-            description="Upload",
-            tooltip="A photo of your own, of up to 10 MB: Jupyter's limit for a message. "
-            'For a larger one run PipelineDebugger("path of the file").',
-            layout={"width": "116px"},
-        )
-        self.upload_box.observe(self._on_upload, "value")
+        self.upload_box = Upload(upload, refuse)
+        self.upload_box.layout.width = "auto"
         photo, *others = self.boxes.values()
         self.children = [photo, self.upload_box, *others]
 
@@ -75,7 +73,3 @@ class Chooser(ipw.HBox):
     def _on_chosen(self, trait: str, change: Any) -> None:
         if not self._quiet:
             self._choose(trait, None if change.new == NOTHING else change.new)
-
-    def _on_upload(self, change: Any) -> None:
-        for file in change.new:
-            self._upload(file["name"], bytes(file["content"]))

@@ -288,6 +288,12 @@ class PipelineDebugger(Panel):
         """
         self._attempt(f"Reading {name} …", lambda: self._read(name, content))
 
+    def _refuse(self, name: str) -> None:
+        self.message = (
+            f"{name}: too large for a message to the kernel, and the browser cannot make it "
+            'smaller. Save it as JPEG, or run PipelineDebugger("path of the file").'
+        )
+
     def _read(self, name: str, content: bytes) -> None:
         title = self._photos.add(read_photo(name, content, self._trace.class_names))
         if self.photo == title:  # the same name again, with other content
@@ -388,7 +394,7 @@ class PipelineDebugger(Panel):
 
     def _build(self) -> None:
         helps = {name: trait.help for name, trait in self.traits().items()}
-        self._chooser = Chooser(helps, self.set_trait, self.upload)
+        self._chooser = Chooser(helps, self.set_trait, self.upload, self._refuse)
         self._chooser.put("photo", self.photo, self._photos.names)
         self._chooser.put("model", self.model)
         self._stepper, self._status, self._body = Stepper(), Status(), ipw.VBox([])
