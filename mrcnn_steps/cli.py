@@ -26,6 +26,10 @@ COMMANDS = {
         "mrcnn_steps.commands.why",
         "say why an object was missed, or where a detection came from",
     ),
+    "compare": (
+        "mrcnn_steps.commands.compare",
+        "say which objects a second model finds and loses, and at which gate",
+    ),
     "lab": ("mrcnn_steps.commands.lab", "open the lessons in JupyterLab"),
     "train": ("mrcnn_steps.commands.train", "train a model on COCO annotations"),
     "evaluate": ("mrcnn_steps.commands.evaluate", "measure a model on COCO annotations"),

@@ -156,13 +156,13 @@ def worst(figures: Figures, source: Sequence[str]) -> list[list[str]]:
     photos = [
         f"  {cell(photo.photo)}: {missed_in(photo)} of {len(photo.objects)} objects missed, "
         f"{plural(wrong_in(photo), 'false positive')}\n"
-        f"    {printable(why_command(photo, None, source))}"
+        f"    {printable(why_command(photo.image_id, photo.index, None, source))}"
         for photo in worst_photos(figures.photos(), LISTED)
     ]
     objects = [
         f"  {cell(photo.photo)}: {cell(each.name)}, {each.side:.0f} px, lost at "
         f"{CAUSES[each.cause].title}\n"
-        f"    {printable(why_command(photo, each.object, source))}"
+        f"    {printable(why_command(photo.image_id, photo.index, each.object, source))}"
         for photo, each in worst_objects(figures.photos(), LISTED)
     ]
     labels = [

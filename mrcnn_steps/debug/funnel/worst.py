@@ -67,11 +67,12 @@ def suspected_labels(
     return nsmallest(most, suspects, key=lambda pair: -pair[1].score)
 
 
-def why_command(photo: PhotoRow, object: int | None, source: Sequence[str]) -> str:
+def why_command(image_id: int, index: int, object: int | None, source: Sequence[str]) -> str:
     """Write what one has to type to see why an object, or whatever a photo has, was missed.
 
     Args:
-        photo: row of a funnel.
+        image_id: of the photo.
+        index: of the photo in its dataset.
         object: `ObjectRow.object`; all of the photo without.
         source: arguments of `mrcnn-steps why` that name the data and the model; none for a dataset
             that only Python knows.
@@ -80,7 +81,7 @@ def why_command(photo: PhotoRow, object: int | None, source: Sequence[str]) -> s
         A command for a shell; without a source, an expression of Python.
     """
     if not source:
-        traced = f"trace(model, sample_at(dataset, {photo.index}))"
+        traced = f"trace(model, sample_at(dataset, {index}))"
         return f"fates({traced})" if object is None else f"explain_missed({traced}, {object})"
     which = ["--all"] if object is None else ["--object", str(object)]
-    return shlex.join(["mrcnn-steps", "why", str(photo.image_id), *which, *source])
+    return shlex.join(["mrcnn-steps", "why", str(image_id), *which, *source])

@@ -108,17 +108,16 @@ class TestWorst:
 
     @pytest.mark.parametrize("name", ["plain", "my file", "a'b", '"; rm -rf ~; "', "$HOME", "é"])
     def test_commands_survive_a_shell(self, name):
-        command = why_command(a_photo(12), 3, ("--annotations", f"{name}.json"))
+        command = why_command(12, 5, 3, ("--annotations", f"{name}.json"))
         assert shlex.split(command) == [
             *("mrcnn-steps", "why", "12", "--object", "3"),
             *("--annotations", f"{name}.json"),
         ]
-        assert " --all " in why_command(a_photo(12), None, ("--annotations", f"{name}.json"))
+        assert " --all " in why_command(12, 5, None, ("--annotations", f"{name}.json"))
 
     def test_a_dataset_of_python_is_asked_in_python(self):
-        photo = a_photo(12, index=5)
-        assert why_command(photo, 3, ()) == "explain_missed(trace(model, sample_at(dataset, 5)), 3)"
-        assert why_command(photo, None, ()) == "fates(trace(model, sample_at(dataset, 5)))"
+        assert why_command(12, 5, 3, ()) == "explain_missed(trace(model, sample_at(dataset, 5)), 3)"
+        assert why_command(12, 5, None, ()) == "fates(trace(model, sample_at(dataset, 5)))"
 
     def test_every_worst_object_has_its_command(self):
         text = table(Figures(PHOTOS), ("--annotations", "a b.json"))
