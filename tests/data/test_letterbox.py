@@ -92,8 +92,11 @@ def test_image_is_torchvisions_resize_in_the_window():
     for size in (1024, 128):
         boxed = letterbox(photo, size)
         x1, y1, x2, y2 = boxed.window
-        expected = TF.resize(photo, [y2 - y1, x2 - x1], antialias=True)
-        assert torch.equal(boxed.image[:, y1:y2, x1:x2], expected)
+        ours, target = boxed.image[:, y1:y2, x1:x2], [y2 - y1, x2 - x1]
+        # torchvision resizes 8-bit photos as floats on processors without AVX2.
+        assert (ours.float() - TF.resize(photo.float(), target, antialias=True)).abs().max() <= 1
+        if "AVX" in torch.backends.cpu.get_cpu_capability():
+            assert torch.equal(ours, TF.resize(photo, target, antialias=True))
 
 
 def test_shrinking_agrees_with_pillow():
