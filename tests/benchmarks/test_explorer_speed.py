@@ -4,12 +4,15 @@ Run with `pytest tests/benchmarks/test_explorer_speed.py -s`.
 """
 
 import statistics
+import subprocess
+import sys
 import time
 
 import pytest
 import torch
 
 from mrcnn_steps import load_model, tracing
+from mrcnn_steps.threads import processors
 from mrcnn_widgets.debugger import PipelineDebugger
 from tests.browser.conftest import chromium, lab, open_notebook, open_page, screenshots
 
@@ -44,7 +47,9 @@ def _slider_to_frame(page, label: str, presses: int = 8) -> list[float]:
 @pytest.mark.parametrize(
     ("stage", "label"), [("proposals", "NMS threshold"), ("detection", "NMS IoU >")]
 )
-def test_a_slider_paints_within_150_ms(open_notebook, stage, label):
+@pytest.mark.parametrize(("loops", "limit"), [(0, 150), (processors(), 300)], ids=["quiet", "busy"])
+def test_a_slider_paints_in_time(open_notebook, stage, label, loops, limit):
+    """Also with as many busy neighbors as processors: kernel, server and browser share them."""
     notebook = open_notebook(
         "from mrcnn_widgets.debugger import PipelineDebugger\n"
         f"e = PipelineDebugger('voc_people', stage='{stage}')",
@@ -53,10 +58,15 @@ def test_a_slider_paints_within_150_ms(open_notebook, stage, label):
     )
     notebook.wait_for_canvas()
     notebook.page.evaluate(WATCH)
-    spent = _slider_to_frame(notebook.page, label)
+    neighbors = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        spent = _slider_to_frame(notebook.page, label)
+    finally:
+        for neighbor in neighbors:
+            neighbor.kill()
     median = statistics.median(spent)
     print(f"\n{stage}: slider to painted frame {median:.0f} ms, worst {max(spent):.0f} ms")
-    assert median <= 150
+    assert median <= limit
 
 
 def test_what_flows_on_costs_little_besides_the_network(monkeypatch):
