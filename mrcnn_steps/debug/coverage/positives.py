@@ -12,7 +12,7 @@ from mrcnn_steps.boxes import centers_and_sizes
 from mrcnn_steps.rpn_targets import POSITIVE, match
 
 # Anchors that are listed at once, over all objects: 8 bytes each, several times.
-PIECE_ANCHORS = 1 << 20
+PIECE_ANCHORS = 1 << 17
 
 # By how much limits are widened, as a share of an IoU and in pixels: rounding loses no anchor.
 IOU_SLACK, PIXEL_SLACK = 1e-4, 0.01
