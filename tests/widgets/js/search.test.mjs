@@ -73,11 +73,12 @@ test("a minus turns a token around; turned ones are no alternatives", () => {
   assert.equal(found("-kitchen"), false);
 });
 
-test("a word is looked for in class and photo, the photo's name in part, a class as a whole", () => {
+test("a word is looked for within class and photo, the text of a key is the whole", () => {
   assert.equal(found("CUP"), true);
   assert.equal(found("kitch cup"), true);
   assert.equal(found("kitch plate"), false);
-  assert.equal(found("photo:kitchen"), true);
+  assert.equal(found("photo:kitchen"), false);
+  assert.equal(found("photo:kitchen/1.jpg"), true);
   assert.equal(found("class:cu"), false);
 });
 

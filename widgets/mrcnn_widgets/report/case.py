@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mrcnn_steps.debug.errors import describe_error
+from mrcnn_steps.debug.funnel.rows import PhotoRow
 from mrcnn_steps.debug.lineage import Lineage, describe
 from mrcnn_steps.debug.remedies import remedies
 from mrcnn_steps.debug.words import sentences
@@ -13,7 +14,7 @@ from mrcnn_steps.tracing import Trace
 from mrcnn_widgets import following
 from mrcnn_widgets.report.packing import Packed, in_json
 from mrcnn_widgets.report.payload import Payload
-from mrcnn_widgets.report.stages import stages
+from mrcnn_widgets.report.stages import outlines, stages
 from mrcnn_widgets.viewer import wire
 from mrcnn_widgets.views import followed
 from mrcnn_widgets.views import verdicts as verdicts_view
@@ -65,6 +66,44 @@ def add_case(
     return {"id": image_id, "name": name, "width": width, "height": height, "block": block}
 
 
+def add_outline(
+    payload: Payload,
+    trace: Trace,
+    row: PhotoRow,
+    photo: str | None,
+    step: float,
+    iou: float,
+    score_threshold: float | None,
+) -> str:
+    """Store the lineages in a traced photo, without the data of its stages.
+
+    Args:
+        payload: gets the blocks.
+        trace: of the photo.
+        row: of the funnel, for the photo.
+        photo: block of its picture, if it is stored.
+        step: how many of its pixels one of that picture spans.
+        iou: see `fates`.
+        score_threshold: see `fates`.
+
+    Returns:
+        The name of the block.
+    """
+    case = f"case-{row.image_id}"
+    judged = verdicts_view.verdicts(trace, iou, score_threshold)
+    record = {
+        "id": row.image_id,
+        "name": row.photo,
+        "photo": photo,
+        "frames": _frames(trace, step),
+        "subjects": [_listed(verdict) for verdict in judged] or _unjudged(trace),
+        "followed": payload.add_json(f"{case}-followed", _followed(trace, judged, ())),
+        "tensors": tabulate(trace.tensors()).rows,
+        "stages": list(outlines(trace)),
+    }
+    return payload.add_json(case, record)
+
+
 def photo_step(trace: Trace) -> int:
     """Every how many pixels of the photo are stored: 1 up to a side of `MAX_SIDE`."""
     return -(-max(trace.image.shape[1:]) // MAX_SIDE)
@@ -84,7 +123,7 @@ def add_photo(payload: Payload, trace: Trace, name: str) -> str:
     return payload.add(name, wire.compress(wire.as_photo(trace.image), photo_step(trace)))
 
 
-def _frames(trace: Trace, step: int) -> Record:
+def _frames(trace: Trace, step: float) -> Record:
     """Give the two pictures that layers lie on: the network's input, and the photo as it came."""
     height, width = trace.letterbox.image.shape[1:]
     photo_height, photo_width = trace.image.shape[1:]

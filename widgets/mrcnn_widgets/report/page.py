@@ -78,7 +78,8 @@ def program() -> str:
 @cache
 def styles() -> str:
     """Join the style sheets of the viewer and of the report."""
-    return compact(f"{VIEWER_STYLE}\n{(HERE / 'report.css').read_text(encoding='utf-8')}")
+    own = [(HERE / name).read_text(encoding="utf-8") for name in ("report.css", "dataset.css")]
+    return compact("\n".join([VIEWER_STYLE, *own]))
 
 
 def compact(text: str) -> str:

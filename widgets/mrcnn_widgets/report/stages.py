@@ -28,7 +28,7 @@ from mrcnn_widgets.views import classification as classification_view
 from mrcnn_widgets.views import masks as masks_view
 from mrcnn_widgets.views import mini_masks as mini_masks_view
 from mrcnn_widgets.views import rpn_targets as targets_view
-from mrcnn_widgets.views.objects import as_boxes, objects_layer
+from mrcnn_widgets.views.objects import as_boxes, objects_layer, objects_of
 
 Record = dict[str, Any]
 
@@ -63,6 +63,29 @@ def stages(trace: Trace, payload: Payload, case: str, mask_step: int) -> Iterato
     for stage in STAGES:
         about = {"key": stage.key, "title": stage.title, "sentence": stage.sentence}
         yield {**about, "frame": "network", "tables": [], **make[stage.key]()}
+
+
+def outlines(trace: Trace) -> Iterator[Record]:
+    """Make the records of stages that show no more than the objects, and what is followed.
+
+    Args:
+        trace: of a photo.
+
+    Yields:
+        The records in the order of the pipeline.
+    """
+    for stage in STAGES:
+        in_photo = stage.key == "masks"
+        objects = in_json(objects_of(trace, in_photo=in_photo))
+        yield {
+            "key": stage.key,
+            "title": stage.title,
+            "sentence": stage.sentence,
+            "frame": "photo" if in_photo else "network",
+            "main": "",
+            "tables": [],
+            "steps": [_step(stage.title, "What is followed, at this stage.", [objects])],
+        }
 
 
 def _step(title: str, hint: str, layers: list[Packed], **more: Any) -> Record:

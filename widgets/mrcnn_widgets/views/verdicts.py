@@ -46,19 +46,22 @@ class Verdict(NamedTuple):
         return self.reason == FOUND
 
 
-def verdicts(trace: Trace) -> list[Verdict]:
+def verdicts(trace: Trace, iou: float = 0.5, score_threshold: float | None = None) -> list[Verdict]:
     """Judge every annotated object and every detection.
 
     Args:
         trace: of a photo; without annotations nothing can be judged.
+        iou: see `fates`.
+        score_threshold: see `fates`; detections that do not exceed it are left out.
 
     Returns:
         The objects, missed ones first; then the detections, wrong ones first.
     """
     if trace.ground_truth is None:
         return []
-    objects = [_of_object(fate) for fate in fates(trace)]
-    return [*_wrong_first(objects), *_wrong_first(_of_detections(trace))]
+    objects = [_of_object(fate) for fate in fates(trace, iou, score_threshold)]
+    detections = _of_detections(trace, iou, score_threshold)
+    return [*_wrong_first(objects), *_wrong_first(detections)]
 
 
 def _wrong_first(judged: Sequence[Verdict]) -> list[Verdict]:
@@ -75,14 +78,16 @@ def _of_object(fate: Fate) -> Verdict:
     )
 
 
-def _of_detections(trace: Trace) -> list[Verdict]:
-    matches, found = match_trace(trace), trace.detections
+def _of_detections(trace: Trace, iou: float, score_threshold: float | None) -> list[Verdict]:
+    matches, found = match_trace(trace, iou, score_threshold), trace.detections
     names = distinct_names(trace.class_names)
-    wrong = {error.detection: error for error in false_positives(trace)}
+    wrong = {error.detection: error for error in false_positives(trace, iou, score_threshold)}
     judged = []
     for row, (label, score) in enumerate(
         zip(found.labels.tolist(), found.scores.tolist(), strict=True)
     ):
+        if score_threshold is not None and score <= score_threshold:
+            continue
         error, object = wrong.get(row), int(matches.object_of[row])
         reason = error.kind if error is not None else IGNORED if object < 0 else FOUND
         words = f"found object {object}" if object >= 0 else reason

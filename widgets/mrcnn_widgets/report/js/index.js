@@ -2,11 +2,12 @@
 // The program of a report: shows what the address asks for.
 
 import { blockJson } from "./blocks.js";
+import { DatasetReport } from "./datasetreport.js";
 import { PhotoReport } from "./photoreport.js";
 import { readRoute } from "./route.js";
 
 const report = await blockJson("report");
-const kinds = { photo: PhotoReport };
+const kinds = { dataset: DatasetReport, photo: PhotoReport };
 const summary = /** @type {HTMLElement} */ (document.getElementById("summary"));
 const app = new kinds[/** @type {keyof typeof kinds} */ (report.kind)](summary, report);
 

@@ -33,7 +33,7 @@ export function ready(packed) {
   if (known) return known;
   const made = packed.block
     ? { about: /** @type {About} */ (packed.about), hidden: packed.hidden, buffer: packedBlock(packed.block) }
-    : fill(packed, packed.about.rows, {});
+    : fill(packed, packed.about.rows, { group: packed.arrays?.group[1] ?? [] });
   readied.set(packed, made);
   return made;
 }

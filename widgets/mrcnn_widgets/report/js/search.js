@@ -2,8 +2,8 @@
 // The search of the gallery, such as `is:missed cause:nms size:<32 -class:"traffic light"`.
 //
 // A token is a key and a value; what has blanks stands in quotes; a minus turns a token around.
-// Values of one key that is text are alternatives, all else has to hold. A word without a key is
-// looked for in class and photo.
+// Values of one key that is text are alternatives, all else has to hold. A text is compared as a
+// whole; a word without a key is looked for within the names of class and photo.
 
 /**
  * @typedef {object} Token
@@ -18,7 +18,7 @@
 /** @type {Record<string, "text" | "number">} */
 export const SEARCH_KEYS = {
   is: "text", cause: "text", kind: "text", class: "text", photo: "text", stage: "text",
-  level: "text", border: "text",
+  level: "text", border: "text", shape: "text", suspected: "text",
   size: "number", side: "number", aspect: "number", crowding: "number", score: "number",
 };
 
@@ -89,11 +89,8 @@ function isAlternative(token, other) {
 function holds({ key, operator, value }, item) {
   const found = item[key];
   if (operator) return typeof found === "number" && compare(found, operator, Number(value));
-  if (key === "photo" || key === "") {
-    const places = key ? [item.photo] : [item.class, item.photo];
-    return places.some((place) => lower(place).includes(lower(value)));
-  }
-  return lower(found) === lower(value);
+  if (key) return lower(found) === lower(value);
+  return [item.class, item.photo].some((place) => lower(place).includes(lower(value)));
 }
 
 /** @param {number} found @param {string} operator @param {number} bound */

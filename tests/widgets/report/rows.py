@@ -1,0 +1,119 @@
+"""Rows of a funnel that nobody traced: as many photos as a test wants, all kinds of cases."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from mrcnn_steps.debug.errors import KINDS
+from mrcnn_steps.debug.fates import CAUSES, FOUND
+from mrcnn_steps.debug.funnel.rows import DetectionRow, ObjectRow, PhotoRow
+
+HOSTILE = '</script><img src=x onerror=alert(1)> "cup" & \\ ünï'
+NAMES = ("person", "traffic light", "cup", HOSTILE)
+
+OBJECT = ObjectRow(
+    image_id=1,
+    annotation_id=10,
+    object=0,
+    name="cup",
+    label=3,
+    cause="nms",
+    kind="another object",
+    stage="detection",
+    score=0.75,
+    box=(10.0, 20.0, 42.0, 84.0),
+    area=1024.0,
+    side=45.3,
+    aspect=2.0,
+    crowding=1,
+    at_border=False,
+    level="P3",
+    able_score=0.75,
+    able_box=(11.0, 20.0, 44.0, 84.0),
+    mask_iou=None,
+    detection=None,
+    value=0.62,
+    threshold=0.5,
+    runner_up="class",
+    perfect_probability=0.9,
+)
+DETECTION = DetectionRow(
+    detection=0,
+    name="cup",
+    label=3,
+    score=0.9,
+    box=(50.0, 20.0, 90.0, 60.0),
+    kind="background",
+    object=None,
+    iou=0.0,
+    suspected="an object may not be annotated",
+)
+
+
+def photo_row(image_id=1, objects=(OBJECT,), detections=(DETECTION,), name=None, index=0):
+    name = name or f"photo-{image_id}.jpg"
+    return PhotoRow(index, image_id, name, 320, 240, tuple(objects), tuple(detections))
+
+
+def found(**values):
+    """An object that was found, all else as in `OBJECT`."""
+    common = {"cause": FOUND, "kind": None, "stage": "masks", "detection": 0, "able_score": None}
+    return replace(OBJECT, **common | {"able_box": None, "runner_up": None} | values)
+
+
+def random_rows(count, seed=0):
+    """`count` photos of 320 × 240 with seven objects and three detections each, about."""
+    generator = np.random.default_rng(seed)
+    causes = [FOUND] * 8 + [cause for cause in CAUSES if cause != "unknown class"]
+
+    def box():
+        corner = generator.uniform(0, 200, 2)
+        return (*corner.tolist(), *(corner + generator.uniform(4, 120, 2)).tolist())
+
+    def one_object(image_id, number):
+        cause, place = str(generator.choice(causes)), box()
+        side = float(np.sqrt((place[2] - place[0]) * (place[3] - place[1])))
+        values = {
+            "image_id": image_id,
+            "annotation_id": 100 * image_id + number,
+            "object": number,
+            "name": NAMES[generator.integers(len(NAMES))],
+            "score": float(generator.uniform()),
+            "box": place,
+            "area": 0.7 * side**2,
+            "side": 3.2 * side,
+            "aspect": (place[3] - place[1]) / (place[2] - place[0]),
+            "crowding": int(generator.integers(5)),
+            "at_border": bool(generator.uniform() < 0.2),
+            "level": f"P{generator.integers(3, 8)}",
+        }
+        if cause == FOUND:
+            return found(**values)
+        kind = "another object" if cause == "nms" else "background" if cause == "class" else None
+        stage = CAUSES[cause].stage
+        return replace(OBJECT, cause=cause, kind=kind, stage=stage, **values)
+
+    def one_detection(number):
+        kind = ("", *KINDS)[generator.integers(len(KINDS) + 1)]
+        suspected = "an object may not be annotated" if kind and generator.uniform() < 0.1 else None
+        return DetectionRow(
+            detection=number,
+            name=NAMES[generator.integers(len(NAMES))],
+            label=1,
+            score=float(generator.uniform()),
+            box=box(),
+            kind=kind,
+            object=None if kind == "background" else 0,
+            iou=0.3,
+            suspected=suspected,
+        )
+
+    return [
+        photo_row(
+            image_id,
+            [one_object(image_id, number) for number in range(generator.integers(1, 14))],
+            [one_detection(number) for number in range(generator.integers(0, 7))],
+            index=image_id,
+        )
+        for image_id in range(count)
+    ]

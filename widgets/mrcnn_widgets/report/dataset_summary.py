@@ -1,0 +1,292 @@
+"""What is read first of a data set, with or without JavaScript: HTML whose numbers are links.
+
+All text from data is escaped here, and nothing is styled but by class: a content security policy
+lets no style through that stands in an attribute.
+"""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from mrcnn_steps.debug.fates import CAUSES
+from mrcnn_steps.debug.funnel.columns import percent, points, span
+from mrcnn_steps.debug.funnel.curves import calibration_error
+from mrcnn_steps.debug.funnel.figures import Figures
+from mrcnn_steps.debug.funnel.slices import ANECDOTES, ENOUGH_PHOTOS, SLICES, Part
+from mrcnn_steps.debug.funnel.worst import missed_in, why_command, worst_photos, wrong_in
+from mrcnn_steps.debug.statistics import Interval, wilson
+from mrcnn_widgets.report.addresses import gallery, token
+
+MISSED, WRONG, FOUND = "is:missed", "is:wrong", "is:found"
+# Classes of a table; the gallery's search has all.
+MOST_CLASSES = 40
+
+Cells = Sequence[str]
+
+
+def summary(figures: Figures, source: Sequence[str] = ()) -> str:
+    """Write the summary of a funnel.
+
+    Args:
+        figures: of the funnel.
+        source: arguments of `mrcnn-steps why` that name the data and the model; see `why_command`.
+
+    Returns:
+        HTML: sections with tables.
+    """
+    sections = [_overview(figures)]
+    if figures.objects:
+        sections += [_gates(figures)]
+    if len(figures.claims.score):
+        sections += [_kinds(figures)]
+    if figures.objects:
+        sections += [_slices(figures), _thresholds(figures)]
+    return "\n".join([*sections, _reliability(figures), _worst(figures, source)])
+
+
+def link(text: str, *tokens: str) -> str:
+    """Link a text to the cases that a search finds."""
+    return f'<a href="{gallery(*tokens)}">{escape(text)}</a>'
+
+
+def bar(share: float, interval: Interval | None = None) -> str:
+    """Draw a share, 0…1, as a bar, with its interval as a line; hidden from those who listen."""
+    line = ""
+    if interval is not None:
+        low, high = (100 * each for each in interval)
+        line = f'<rect class="span" x="{low:.2f}" y="4" width="{high - low:.2f}" height="2"/>'
+    return (
+        '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="part" width="{100 * share:.2f}" height="10"/>{line}</svg>'
+    )
+
+
+def table(caption: str, head: Cells, rows: Iterable[Cells]) -> str:
+    """Write a table; the cells are HTML, the first of a row names it."""
+    names = "".join(f'<th scope="col">{name}</th>' for name in head)
+    lines = "".join(
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>\n'
+        for name, *cells in rows
+    )
+    return (
+        f'<div class="wide"><table><caption>{caption}</caption><thead><tr>{names}</tr></thead>'
+        f"<tbody>\n{lines}</tbody></table></div>"
+    )
+
+
+def section(title: str, *parts: str) -> str:
+    """Write a section; the parts are HTML."""
+    return f"<section><h2>{title}</h2>\n" + "\n".join(part for part in parts if part) + "</section>"
+
+
+def _bar_link(share: float, interval: Interval | None, *tokens: str) -> str:
+    """Draw a bar that can be clicked; the number beside it is the link for all others."""
+    href = gallery(*tokens)
+    return f'<a class="barred" href="{href}" tabindex="-1">{bar(share, interval)}</a>'
+
+
+def _overview(figures: Figures) -> str:
+    total, found = len(figures.objects), figures.found
+    wrong = sum(kind.detections for kind in figures.kinds)
+    facts = [
+        ("photos", f"{figures.count:,}"),
+        ("objects", link(f"{total:,}", FOUND, MISSED)),
+        ("found", link(f"{found:,}", FOUND)),
+        ("missed", link(f"{total - found:,}", MISSED)),
+        ("wrong detections", link(f"{wrong:,}", WRONG)),
+        ("suspected labels", link(f"{figures.suspected:,}", "suspected:yes")),
+    ]
+    if total:
+        low_high = span(wilson(found, total))
+        facts.insert(3, ("share found", f"{percent(found / total)} <small>({low_high})</small>"))
+    if figures.ap50 is not None:
+        facts.append(("AP50 of the boxes", f"{figures.ap50:.1f}"))
+    tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
+    return f'<dl class="tiles">{tiles}</dl><p>{link("Search all cases")}</p>'
+
+
+def _gates(figures: Figures) -> str:
+    lossy = [gate for gate in figures.gates if gate.lost]
+    most = max((gate.interval[1] for gate in lossy), default=1)
+    rows = [
+        (
+            escape(gate.title),
+            _bar_link(
+                gate.share / most,
+                (gate.interval[0] / most, gate.interval[1] / most),
+                token("cause", gate.cause),
+            ),
+            link(f"{gate.lost:,}", token("cause", gate.cause)),
+            percent(gate.share),
+            span(gate.interval),
+            f"{gate.alive:,}",
+            points(gate.gain),
+        )
+        for gate in lossy
+    ]
+    if not rows:
+        return section("Where objects are lost", "<p>Nowhere: every object was found.</p>")
+    return section(
+        "Where objects are lost",
+        table(
+            "The funnel, gate by gate in the order of the pipeline",
+            ("lost at", "", "objects", "share", "95 %", "left", "ΔAP50"),
+            rows,
+        ),
+        '<p class="note">ΔAP50: how much it would rise if nothing were lost there, each object '
+        "found at the score that it would have.</p>",
+    )
+
+
+def _kinds(figures: Figures) -> str:
+    most = max((kind.detections for kind in figures.kinds), default=0) or 1
+    rows = [
+        (
+            escape(kind.kind),
+            _bar_link(kind.detections / most, None, WRONG, token("kind", kind.kind)),
+            link(f"{kind.detections:,}", WRONG, token("kind", kind.kind)),
+            link(f"{kind.sure:,}", WRONG, token("kind", kind.kind), "score:>=0.5"),
+            points(kind.gain),
+        )
+        for kind in figures.kinds
+    ]
+    return section(
+        "What is falsely found",
+        table(
+            "Wrong detections by kind (TIDE)",
+            ("kind", "", "detections", "score ≥ 0.5", "ΔAP50"),
+            rows,
+        ),
+    )
+
+
+def slice_tokens(by: str, key: Any) -> tuple[str, ...]:
+    """Give the search that finds the objects of a part of a slice.
+
+    Args:
+        by: a key of `SLICES`.
+        key: of the part, as the slice's `key` gives it.
+
+    Returns:
+        Tokens of the gallery's search.
+    """
+    slice_ = SLICES[by]
+    match by:
+        case "size":
+            return (("size:<32",), ("size:>=32", "size:<96"), ("size:>=96",))[key]
+        case "side":
+            return f"side:>={2.0**key:g}", f"side:<{2.0 ** (key + 1):g}"
+        case "aspect":
+            return (token("shape", slice_.name(key)),)
+        case "crowding":
+            return (("crowding:0",), ("crowding:>=1", "crowding:<3"), ("crowding:>=3",))[key]
+        case "border":
+            return ("border:yes" if key else "border:no",)
+    return (token(by, slice_.name(key)),)
+
+
+def _slices(figures: Figures) -> str:
+    said = ""
+    if figures.count < ENOUGH_PHOTOS:
+        said = f'<p class="note">{ANECDOTES.format(photos=f"{figures.count:,}")}</p>'
+    parts = []
+    for by, slice_ in SLICES.items():
+        tokens = {
+            slice_.name(key): slice_tokens(by, key)
+            for key in {slice_.key(row) for row in figures.objects}
+        }
+        every = figures.slices[by]
+        shown = every[:MOST_CLASSES]
+        rows = [_part(part, tokens[part.name]) for part in shown]
+        if len(every) > len(shown):
+            rows.append((f"and {len(every) - len(shown)} more", *[""] * 6))
+        parts.append(
+            table(
+                f"By {slice_.title}",
+                (slice_.title, "found", "share", "95 %", "found", "missed", "most are lost at"),
+                rows,
+            )
+        )
+    return section("Which objects are lost", said, *parts)
+
+
+def _part(part: Part, tokens: tuple[str, ...]) -> Cells:
+    share, missed = part.found / part.objects, part.objects - part.found
+    worst = max(part.causes, key=lambda cause: part.causes[cause], default=None)
+    lost_at = ""
+    if worst is not None:
+        text = f"{CAUSES[worst].title} ({part.causes[worst]:,})"
+        lost_at = link(text, token("cause", worst), *tokens)
+    return (
+        link(part.name, FOUND, MISSED, *tokens),
+        _bar_link(share, part.interval, FOUND, MISSED, *tokens),
+        percent(share),
+        span(part.interval),
+        link(f"{part.found:,}", FOUND, *tokens),
+        link(f"{missed:,}", MISSED, *tokens),
+        lost_at,
+    )
+
+
+def _thresholds(figures: Figures) -> str:
+    known = [curve for curve in figures.curves if curve.objects]
+    rows = []
+    for curve in known[:MOST_CLASSES]:
+        numbers = ("–",) * 4 if curve.best is None else tuple(f"{each:.2f}" for each in curve.best)
+        about = token("class", curve.name)
+        rows.append(
+            (
+                link(curve.name, about),
+                link(f"{curve.objects:,}", FOUND, MISSED, about),
+                f"{figures.ap50_by_class[curve.name]:.1f}",
+                *numbers,
+            )
+        )
+    if len(known) > MOST_CLASSES:
+        rows.append((f"and {len(known) - MOST_CLASSES} more", *[""] * 6))
+    head = ("class", "objects", "AP50", "score ≥", "precision", "recall", "F1")
+    return section(
+        "Which score to ask for", table("The score of the best F1, class by class", head, rows)
+    )
+
+
+def _reliability(figures: Figures) -> str:
+    if not len(figures.claims.score):
+        return ""
+    rows = [
+        (
+            f"{each.low:.1f}–{each.high:.1f}",
+            f"{each.detections:,}",
+            f"{each.score:.2f}",
+            bar(each.precision),
+            f"{each.precision:.2f}",
+        )
+        for each in figures.reliability
+        if each.score is not None and each.precision is not None
+    ]
+    error = calibration_error(figures.reliability)
+    return section(
+        "Whether a score can be trusted",
+        table(
+            f"Scores against how often they are right; expected calibration error {error:.3f}",
+            ("scores", "detections", "mean score", "", "right at IoU 0.5"),
+            rows,
+        ),
+    )
+
+
+def _worst(figures: Figures, source: Sequence[str]) -> str:
+    rows = [
+        (
+            link(photo.photo, token("photo", photo.photo)),
+            link(f"{missed_in(photo):,}", MISSED, token("photo", photo.photo)),
+            f"{len(photo.objects):,}",
+            link(f"{wrong_in(photo):,}", WRONG, token("photo", photo.photo)),
+            f"<code>{escape(why_command(photo.image_id, photo.index, None, source))}</code>",
+        )
+        for photo in worst_photos(figures.photos())
+    ]
+    if not rows:
+        return ""
+    head = ("photo", "missed", "objects", "wrong", "explain them")
+    return section("The worst photos", table("Those with the most missed objects", head, rows))
