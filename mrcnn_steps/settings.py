@@ -6,7 +6,7 @@ Each stage takes its settings as keyword arguments; here they are read from a mo
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -203,6 +203,49 @@ def input_grid(model: FasterRCNN, size: tuple[int, int]) -> InputGrid:
         found = functional_call(model.backbone, meta, (empty,))
     maps = [found] if isinstance(found, Tensor) else found.values()
     return InputGrid(size, tuple((each.shape[-2], each.shape[-1]) for each in maps))
+
+
+# What decides the result beside the weights, by its place in a model; an anchor generator of one's
+# own may lack the first two.
+PLACES = (
+    "rpn.anchor_generator.sizes",
+    "rpn.anchor_generator.aspect_ratios",
+    *(f"transform.{name}" for name in ("min_size", "max_size", "image_mean", "image_std")),
+    "rpn.box_coder.weights",
+    *(f"rpn.{name}" for name in ("min_size", "score_thresh", "nms_thresh")),
+    "roi_heads.box_coder.weights",
+    *(f"roi_heads.{name}" for name in ("score_thresh", "nms_thresh", "detections_per_img")),
+)
+
+
+def all_settings(model: FasterRCNN) -> dict[str, Any]:
+    """Read everything that a model is set to, to tell two settings of the same weights apart.
+
+    Args:
+        model: any.
+
+    Returns:
+        Numbers, and lists of them, by their place in the model, such as "rpn.nms_thresh".
+    """
+    found = {place: _plain(_at(model, place)) for place in PLACES}
+    for name in ("pre_nms_top_n", "post_nms_top_n"):
+        found[f"rpn.{name}"] = getattr(model.rpn, f"_{name}")["testing"]
+    return found
+
+
+def _at(model: FasterRCNN, place: str) -> Any:
+    """Give what lies at a place; None if there is nothing."""
+    found: Any = model
+    for name in place.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Give a setting as JSON has it: tensors, arrays and tuples are lists."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def positive_roi_iou(model: FasterRCNN) -> float:

@@ -135,6 +135,14 @@ def entry_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = N
     return Entry(found, _whole_number(image_id, place), name, rows)
 
 
+def known_at(dataset: Dataset, index: int) -> tuple[int, str]:
+    """Give id and name of a photo that cannot be read, as far as they are known without it."""
+    whole, place = _whole(dataset, index)
+    if isinstance(whole, CocoFolder):
+        return whole.image_ids[place], _photo_name(whole, place)
+    return place, f"photo {place}"
+
+
 def sample_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = None) -> Sample:
     """Read a photo with its objects; see `entry_at`."""
     return entry_at(dataset, index, class_names).sample

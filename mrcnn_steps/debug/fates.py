@@ -114,7 +114,7 @@ def fates(trace: Trace, iou: float = 0.5, score_threshold: float | None = None) 
     Raises:
         ValueError: an IoU outside 0…1, or a score threshold below the trace's own or above 1.
     """
-    score = operating_threshold(trace, iou, score_threshold)
+    score = operating_threshold(trace.detections.score_threshold, iou, score_threshold)
     truth = trace.ground_truth
     if truth is None:
         return ()
@@ -157,11 +157,11 @@ def found_objects(
     return verdicts
 
 
-def operating_threshold(trace: Trace, iou: float, score_threshold: float | None) -> float:
+def operating_threshold(own: float, iou: float, score_threshold: float | None) -> float:
     """Check the thresholds that a trace is judged at.
 
     Args:
-        trace: of a photo.
+        own: the score threshold that it was made with.
         iou: see `fates`.
         score_threshold: see `fates`.
 
@@ -171,7 +171,6 @@ def operating_threshold(trace: Trace, iou: float, score_threshold: float | None)
     Raises:
         ValueError: see `fates`.
     """
-    own = trace.detections.score_threshold
     score = own if score_threshold is None else score_threshold
     if not 0 < iou <= 1:
         raise ValueError(f"iou: expected above 0 and up to 1, found {iou}")

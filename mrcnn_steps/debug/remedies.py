@@ -189,7 +189,7 @@ class Search:
     def __init__(
         self, trace: Trace, fate: Fate, iou: float = 0.5, score_threshold: float | None = None
     ) -> None:
-        score = operating_threshold(trace, iou, score_threshold)
+        score = operating_threshold(trace.detections.score_threshold, iou, score_threshold)
         self.base = trace
         if score != trace.detections.score_threshold:
             self.base = rerun(trace, {SCORE: score})

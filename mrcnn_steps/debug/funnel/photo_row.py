@@ -52,7 +52,7 @@ def photo_row(
     Raises:
         ValueError: see `fates`.
     """
-    score = operating_threshold(trace, iou, score_threshold)
+    score = operating_threshold(trace.detections.score_threshold, iou, score_threshold)
     height, width = trace.image.shape[1:]
     return PhotoRow(
         index=index,
