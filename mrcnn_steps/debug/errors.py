@@ -6,9 +6,12 @@ themselves are listed.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from mrcnn_steps.debug.lineage import Lineage, trace_back
 from mrcnn_steps.matching import Matches, match_trace, overlaps
@@ -88,7 +91,7 @@ def false_positives(
     wrong = (matches.object_of < 0) & ~matches.ignored
     if score_threshold is not None:
         wrong &= trace.detections.scores > score_threshold
-    tables = _Tables(trace, matches)
+    tables = _tables(trace, matches)
     found = [_judge(trace, matches, tables, row, iou) for row in wrong.nonzero().flatten().tolist()]
     return tuple(sorted(found, key=lambda each: each.suspected is None))
 
@@ -124,8 +127,9 @@ def describe_error(trace: Trace, error: FalsePositive) -> str:
     return f"{claim}: {why}" + ("" if error.suspected is None else f"; {error.suspected}")
 
 
-class _Tables:
-    """IoU of every detection with every object, and which of them count for which question.
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """IoU of detections with everything that is annotated, and which counts for which question.
 
     Attributes:
         iou: [D, G] with the objects.
@@ -135,31 +139,74 @@ class _Tables:
             that the model does not know.
     """
 
-    def __init__(self, trace: Trace, matches: Matches) -> None:
-        found, truth = trace.detections, trace.ground_truth
-        boxes, labels = (
-            (found.boxes[:0], found.labels[:0]) if truth is None else (truth.boxes, truth.labels)
-        )
-        crowds = boxes[:0] if truth is None else truth.crowd_boxes
-        iou = overlaps(found.boxes, boxes)
-        others = boxes[:0] if truth is None else truth.unknown_boxes
+    iou: Float[np.ndarray, "D G"]
+    same: Bool[np.ndarray, "D G"]
+    taken: Bool[np.ndarray, "G"]
+    nearest: Float[np.ndarray, "D"]
+
+    @classmethod
+    def of(
+        cls,
+        boxes: Float[Tensor, "D 4"],
+        labels: Int[Tensor, "D"],
+        objects: Float[Tensor, "G 4"],
+        object_labels: Int[Tensor, "G"],
+        crowds: Float[Tensor, "K 4"],
+        others: Float[Tensor, "U 4"],
+        matches: Matches,
+    ) -> "Tables":
+        """Compute the tables.
+
+        Args:
+            boxes: [D, 4] the detections.
+            labels: [D] their classes.
+            objects: [G, 4] in the same pixels.
+            object_labels: [G] their classes.
+            crowds: [K, 4] boxes around crowds.
+            others: [U, 4] objects of classes that the model does not know.
+            matches: of the detections with the objects.
+
+        Returns:
+            The tables.
+        """
+        iou = overlaps(boxes, objects)
         parts = (
             iou,
-            overlaps(found.boxes, others),
-            overlaps(found.boxes, crowds, crowd=True),
-            iou.new_zeros((len(found), 1)),
+            overlaps(boxes, others),
+            overlaps(boxes, crowds, crowd=True),
+            iou.new_zeros((len(boxes), 1)),
         )
-        self.iou = iou.cpu().numpy()
-        self.same = (found.labels[:, None] == labels).cpu().numpy()
-        self.taken = (matches.detection_of >= 0).cpu().numpy()
-        self.nearest = torch.cat(parts, dim=1).amax(dim=1).tolist()
+        return cls(
+            iou=iou.cpu().numpy(),
+            same=(labels[:, None] == object_labels).cpu().numpy(),
+            taken=(matches.detection_of >= 0).cpu().numpy(),
+            nearest=torch.cat(parts, dim=1).amax(dim=1).cpu().numpy(),
+        )
 
 
-def _judge(
-    trace: Trace, matches: Matches, tables: _Tables, row: int, threshold: float
-) -> FalsePositive:
-    """Type one false positive: the first rule that holds (TIDE §2.2)."""
-    found, iou, same = trace.detections, tables.iou[row], tables.same[row]
+class Verdict(NamedTuple):
+    """What is wrong with a detection; see `FalsePositive` and `ErrorEvidence`."""
+
+    kind: str
+    object: int | None
+    iou: float
+    suspected: str | None
+
+
+def judge(tables: Tables, row: int, score: float, threshold: float) -> Verdict:
+    """Type one false positive: the first rule that holds (TIDE §2.2).
+
+    Args:
+        tables: of all detections.
+        row: the false positive.
+        score: its own, 0…1.
+        threshold: TIDE's t_f.
+
+    Returns:
+        Its kind, the object that this is about, the IoU with it, and what speaks against the
+        annotations.
+    """
+    iou, same = tables.iou[row], tables.same[row]
     own, own_iou = _best(iou, same)
     other, other_iou = _best(iou, ~same)
     taken, taken_iou = _best(iou, same & tables.taken)
@@ -173,14 +220,34 @@ def _judge(
     else:
         kind = "background" if nearest_iou <= BACKGROUND_IOU else "both"
         about, overlap = nearest, nearest_iou
-    finder = -1 if about is None else int(matches.detection_of[about])
-    from_same = (found.proposal_index == found.proposal_index[row]).nonzero().flatten().tolist()
-    score = float(found.scores[row])
     suspected = None
     if _best(iou, ~same & ~tables.taken)[1] >= LIES_ON:
         suspected = WRONG_LABEL
     elif score >= SURE and tables.nearest[row] < BACKGROUND_IOU:
         suspected = MISSING_LABEL
+    return Verdict(kind, about, overlap, suspected)
+
+
+def _tables(trace: Trace, matches: Matches) -> Tables:
+    found, truth = trace.detections, trace.ground_truth
+    nothing, none = found.boxes[:0], found.labels[:0]
+    annotated = (
+        (nothing, none, nothing, nothing)
+        if truth is None
+        else (truth.boxes, truth.labels, truth.crowd_boxes, truth.unknown_boxes)
+    )
+    return Tables.of(found.boxes, found.labels, *annotated, matches)
+
+
+def _judge(
+    trace: Trace, matches: Matches, tables: Tables, row: int, threshold: float
+) -> FalsePositive:
+    """Type one false positive of a trace, and say where it came from."""
+    found = trace.detections
+    score = float(found.scores[row])
+    kind, about, overlap, suspected = judge(tables, row, score, threshold)
+    finder = -1 if about is None else int(matches.detection_of[about])
+    from_same = (found.proposal_index == found.proposal_index[row]).nonzero().flatten().tolist()
     evidence = ErrorEvidence(
         label=int(found.labels[row]),
         score=score,

@@ -187,7 +187,7 @@ def _figures(funnel: "Funnel", photos: dict[int, Photo], unread: int) -> Figures
     """Give a funnel's figures, of the shared photos only."""
     if not unread:
         return funnel.figures
-    return Figures([row for row in funnel.photos if row.image_id in photos])
+    return Figures([row for row in funnel.photos if row.image_id in photos], funnel.figures.iou)
 
 
 def _by_key(objects: Sequence[ObjectRow]) -> dict[Key, ObjectRow]:

@@ -5,7 +5,7 @@ from mrcnn_steps.debug.fates import CAUSES
 from mrcnn_steps.debug.funnel.columns import Row, cell, columns
 from mrcnn_steps.debug.funnel.comparison import Comparison, Shift, Turn
 from mrcnn_steps.debug.funnel.slices import ENOUGH_PHOTOS
-from mrcnn_steps.debug.funnel.worst import MOST_LISTED, why_command
+from mrcnn_steps.debug.funnel.worst import MOST_LISTED, lost_at, why_command
 from mrcnn_steps.draw.style import plural
 
 
@@ -90,7 +90,7 @@ def _is_clear(shift: Shift) -> bool:
 
 def _newly_missed(comparison: Comparison) -> list[str]:
     lines = _listed("newly missed: found before, missed now", comparison.newly_missed)
-    if lines:
+    if lines and comparison.newly_missed[0].cause in CAUSES:
         worst = comparison.newly_missed[0]
         command = why_command(worst.image_id, worst.index, worst.object, comparison.source)
         lines.append(f"  Why the first one: {printable(command)}")
@@ -103,7 +103,7 @@ def _listed(title: str, turns: tuple[Turn, ...]) -> list[str]:
     lines = [f"{title} ({len(turns):,})"]
     lines += [
         f"  {cell(each.photo)} (image {each.image_id}), object {each.object}: {cell(each.name)}, "
-        f"{each.side:.0f} px, lost at {CAUSES[each.cause].title}"
+        f"{each.side:.0f} px, {lost_at(each.cause)}"
         for each in turns[:MOST_LISTED]
     ]
     if len(turns) > MOST_LISTED:

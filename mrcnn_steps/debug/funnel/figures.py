@@ -17,7 +17,7 @@ from mrcnn_steps.debug.funnel.precision import (
     gains_of_gates,
 )
 from mrcnn_steps.debug.funnel.rows import ObjectRow, PhotoRow
-from mrcnn_steps.debug.funnel.slices import SLICES, Part, divide
+from mrcnn_steps.debug.funnel.slices import OF_A_MODEL, SLICES, Part, divide
 from mrcnn_steps.debug.statistics import Interval, wilson
 
 
@@ -68,9 +68,16 @@ class Figures:
 
     Attributes:
         rows: of the photos, also of those that could not be read.
+        iou: that they were judged at.
     """
 
     rows: Sequence[PhotoRow]
+    iou: float = 0.5
+
+    @property
+    def ap_name(self) -> str:
+        """What average precision is called at this IoU: AP50."""
+        return f"AP{100 * self.iou:g}"
 
     def photos(self) -> Iterator[PhotoRow]:
         """Give the row of each photo that could be read."""
@@ -86,6 +93,11 @@ class Figures:
         """Every object, photo by photo."""
         return tuple(each for photo in self.photos() for each in photo.objects)
 
+    @property
+    def explained(self) -> bool:
+        """Whether a model told where its objects were lost; else there are only detections."""
+        return all(each.stage for each in self.objects)
+
     @cached_property
     def found(self) -> int:
         """How many objects were found."""
@@ -98,7 +110,7 @@ class Figures:
 
     @cached_property
     def ap50(self) -> float | None:
-        """AP50 of the boxes, in percent; None without objects."""
+        """AP50 of the boxes, in percent, at the IoU of the rows; None without objects."""
         return ap50(self.claims)
 
     @cached_property
@@ -108,13 +120,16 @@ class Figures:
 
     @cached_property
     def gates(self) -> tuple[Gate, ...]:
-        """Every gate, in the order of the pipeline."""
+        """Every gate, in the order of the pipeline; none without a model."""
+        if not self.explained:
+            return ()
         return gates(self.objects, gains_of_gates(self.claims, self.objects))
 
     @cached_property
     def slices(self) -> dict[str, tuple[Part, ...]]:
-        """The parts of every slice."""
-        return {by: divide(self.objects, by) for by in SLICES}
+        """The parts of every slice; without a model, of those that need none."""
+        known = SLICES if self.explained else SLICES.keys() - OF_A_MODEL
+        return {by: divide(self.objects, by) for by in SLICES if by in known}
 
     @cached_property
     def kinds(self) -> tuple[Kind, ...]:
@@ -150,7 +165,7 @@ class Figures:
             "photos": self.count,
             "objects": len(self.objects),
             "found": self.found,
-            "AP50": self.ap50,
+            self.ap_name: self.ap50,
             "gates": [each._asdict() for each in self.gates],
             "slices": {by: [part._asdict() for part in parts] for by, parts in self.slices.items()},
             "false_positives": [each._asdict() for each in self.kinds],
@@ -164,7 +179,7 @@ class Figures:
         return {
             "name": curve.name,
             "objects": curve.objects,
-            "AP50": self.ap50_by_class.get(curve.name),
+            self.ap_name: self.ap50_by_class.get(curve.name),
             "best": None if curve.best is None else curve.best._asdict(),
             "curve": [each._asdict() for each in curve.thinned()],
         }

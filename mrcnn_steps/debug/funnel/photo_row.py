@@ -79,7 +79,7 @@ def _object_rows(trace: Trace, entry: Entry, every: tuple[Fate, ...]) -> tuple[O
         every,
         boxes,
         _levels(trace, boxes),
-        _crowding(boxes, [each.name for each in every]),
+        crowding(boxes, [each.name for each in every]),
         strict=True,
     )
     return tuple(_object_row(trace, entry, *place) for place in places)
@@ -108,7 +108,7 @@ def _object_row(
         side=(width * height) ** 0.5,
         aspect=height / width,
         crowding=crowding,
-        at_border=_at_border(own, photo.image.shape[1:]),
+        at_border=at_border(own, photo.image.shape[1:]),
         level=level,
         **_able(trace, fate),
         mask_iou=evidence.mask_iou,
@@ -137,8 +137,16 @@ def _levels(trace: Trace, boxes: Float[Tensor, "N 4"]) -> list[str]:
     return [anchors.level_names[level] for level in anchors.levels(best).tolist()]
 
 
-def _crowding(boxes: Float[Tensor, "N 4"], names: list[str]) -> list[int]:
-    """Count the other boxes of the same class that overlap each box."""
+def crowding(boxes: Float[Tensor, "N 4"], names: list[str]) -> list[int]:
+    """Count the other boxes of the same class that overlap each box by an IoU above 0.1.
+
+    Args:
+        boxes: [N, 4] of objects.
+        names: the class of each.
+
+    Returns:
+        A count for each box.
+    """
     near = (overlaps(boxes, boxes) > CROWDING_IOU).tolist()
     return [
         sum(close and name == names[row] for close, name in zip(line, names, strict=True)) - 1
@@ -146,7 +154,16 @@ def _crowding(boxes: Float[Tensor, "N 4"], names: list[str]) -> list[int]:
     ]
 
 
-def _at_border(box: Float[Tensor, "4"], size: Sequence[int]) -> bool:
+def at_border(box: Float[Tensor, "4"], size: Sequence[int]) -> bool:
+    """Tell whether a box comes within a pixel of the border.
+
+    Args:
+        box: in pixels of the photo.
+        size: height and width of the photo.
+
+    Returns:
+        Whether it does.
+    """
     x1, y1, x2, y2 = box.tolist()
     height, width = size
     return min(x1, y1, width - x2, height - y2) <= BORDER

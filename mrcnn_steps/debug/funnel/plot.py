@@ -130,7 +130,7 @@ def _draw_reliability(ax: Axes, figures: Figures) -> None:
         right = round(each.precision * each.detections)
         _whisker(ax, [middle, middle], list(wilson(right, each.detections)))
         ax.plot(each.score, each.precision, "o", color=BLUE, markersize=4)
-    _frame(ax, "score", "share that is right at IoU 0.5")
+    _frame(ax, "score", f"share that is right at IoU {figures.iou:g}")
     caption(
         ax, "Reliability of scores", "dots at the mean score; on the dashed line, a score is true"
     )

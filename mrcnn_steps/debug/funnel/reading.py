@@ -10,6 +10,7 @@ from mrcnn_steps.debug.fates import CAUSES, FOUND
 from mrcnn_steps.debug.funnel.rows import (
     IGNORED,
     TRUE_POSITIVE,
+    UNEXPLAINED,
     DetectionRow,
     Header,
     ObjectRow,
@@ -62,7 +63,7 @@ def read_photo(record: Any) -> PhotoRow:
     """
     photo = _make(PhotoRow, record)
     for place, each in enumerate(photo.objects):
-        _expect(f"objects[{place}].cause", each.cause, (FOUND, *CAUSES))
+        _expect(f"objects[{place}].cause", each.cause, (FOUND, UNEXPLAINED, *CAUSES))
     for place, claim in enumerate(photo.detections):
         _expect(f"detections[{place}].kind", claim.kind, (TRUE_POSITIVE, IGNORED, *KINDS))
     return photo

@@ -11,6 +11,9 @@ Box = tuple[float, float, float, float]
 # What a detection is that is neither right nor wrong; the other kinds are those of TIDE.
 TRUE_POSITIVE, IGNORED = "", "ignored"
 
+# The cause of an object that was missed, where there are detections and no model to ask.
+UNEXPLAINED = "missed"
+
 # The label of an object whose class the model does not know.
 UNKNOWN = -1
 
@@ -25,9 +28,10 @@ class ObjectRow:
         object: its number in `fates(trace)`, as `mrcnn-steps why --object` takes it.
         name: its class.
         label: its class as the model counts them; -1 for one that the model does not know.
-        cause: "found", or a key of `debug.fates.CAUSES`.
+        cause: "found", or a key of `debug.fates.CAUSES`; without a model, `UNEXPLAINED`.
         kind: see `debug.fates.Fate`.
-        stage: key of the stage where it was lost; of a found object, the last one.
+        stage: key of the stage where it was lost; of a found object, the last one. "" without a
+            model.
         score: of the detection that matches it; of a missed object, the probability of its class in
             the candidate that decided the cause. None for an unknown class.
         box: `(x1, y1, x2, y2)` in pixels of the photo.

@@ -87,6 +87,9 @@ SLICES = {
     "level": Slice("pyramid level", lambda row: row.level, str),
 }
 
+# What these divide by is known of a model's objects only.
+OF_A_MODEL = {"side", "level"}
+
 
 def divide(objects: Iterable[ObjectRow], by: str) -> tuple[Part, ...]:
     """Divide objects into the parts of a slice.

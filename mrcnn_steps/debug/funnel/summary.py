@@ -46,7 +46,7 @@ class Funnel:
     @cached_property
     def figures(self) -> Figures:
         """What the rows add up to."""
-        return Figures(self.photos)
+        return Figures(self.photos, self.header.settings["iou"])
 
     def table(self) -> str:
         """Write the figures for a terminal."""

@@ -7,8 +7,10 @@ from mrcnn_steps.debug.fates import CAUSES
 from mrcnn_steps.debug.funnel.columns import Row, cell, columns, percent, points, span
 from mrcnn_steps.debug.funnel.curves import calibration_error
 from mrcnn_steps.debug.funnel.figures import Figures
+from mrcnn_steps.debug.funnel.rows import PhotoRow
 from mrcnn_steps.debug.funnel.slices import ANECDOTES, ENOUGH_PHOTOS, SLICES, Part
 from mrcnn_steps.debug.funnel.worst import (
+    lost_at,
     missed_in,
     suspected_labels,
     why_command,
@@ -22,6 +24,12 @@ from mrcnn_steps.draw.style import plural
 # Classes that are listed; a file has all.
 MOST_CLASSES = 15
 LISTED = 5
+
+FALSE = "false positive"
+WITHOUT_MODEL = (
+    "Detections do not tell why an object was missed. With --model, diagnose says at which gate "
+    "each one was lost, what that costs, and what would bring it back."
+)
 
 
 def table(figures: Figures, source: Sequence[str] = ()) -> str:
@@ -39,7 +47,10 @@ def table(figures: Figures, source: Sequence[str] = ()) -> str:
         sections += [_gates(figures), _slices(figures)]
     if len(figures.claims.score):
         sections += detections(figures)
-    return "\n\n".join("\n".join(each) for each in [*sections, *worst(figures, source)] if each)
+    sections += worst(figures, source)
+    if not figures.explained:
+        sections.append([WITHOUT_MODEL])
+    return "\n\n".join("\n".join(each) for each in sections if each)
 
 
 def overview(figures: Figures) -> list[str]:
@@ -51,12 +62,14 @@ def overview(figures: Figures) -> list[str]:
     interval = span(wilson(found, total))
     return [
         f"{said}: {found:,} found ({percent(found / total)}, 95 % interval {interval}), "
-        f"{total - found:,} missed; AP50 of the boxes {figures.ap50:.1f}."
+        f"{total - found:,} missed; {figures.ap_name} of the boxes {figures.ap50:.1f}."
     ]
 
 
 def _gates(figures: Figures) -> list[str]:
-    rows: list[Row] = [("objects are lost at", "lost", "share", "95 %", "left", "ΔAP50")]
+    rows: list[Row] = [
+        ("objects are lost at", "lost", "share", "95 %", "left", f"Δ{figures.ap_name}")
+    ]
     rows += [
         (
             gate.title,
@@ -73,16 +86,16 @@ def _gates(figures: Figures) -> list[str]:
         return []
     return [
         *columns(rows, "<>>>>>", indent=0),
-        "ΔAP50: if nothing were lost there, each object found at the score that it would have.",
+        f"Δ{figures.ap_name}: if nothing were lost there, each found at the score it would have.",
     ]
 
 
 def _slices(figures: Figures) -> list[str]:
     rows: list[Row] = []
-    for by, (title, *_) in SLICES.items():
-        parts = figures.slices[by]
+    most = "most are lost at" if figures.explained else ""
+    for by, parts in figures.slices.items():
         rows += [("",) * 6] if rows else []
-        rows.append((title, "objects", "found", "share", "95 %", "most are lost at"))
+        rows.append((SLICES[by].title, "objects", "found", "share", "95 %", most))
         rows += [_part(part) for part in parts[:MOST_CLASSES]]
         if len(parts) > MOST_CLASSES:
             rows.append((f"  and {len(parts) - MOST_CLASSES} more", "", "", "", "", ""))
@@ -110,7 +123,7 @@ def detections(figures: Figures) -> list[list[str]]:
 
 
 def _kinds(figures: Figures) -> list[str]:
-    rows: list[Row] = [("false positives", "detections", "score ≥ 0.5", "ΔAP50")]
+    rows: list[Row] = [("false positives", "detections", "score ≥ 0.5", f"Δ{figures.ap_name}")]
     rows += [
         (each.kind, f"{each.detections:,}", f"{each.sure:,}", points(each.gain))
         for each in figures.kinds
@@ -123,7 +136,9 @@ def _kinds(figures: Figures) -> list[str]:
 
 
 def _thresholds(figures: Figures) -> list[str]:
-    rows: list[Row] = [("best F1", "objects", "AP50", "score ≥", "precision", "recall", "F1")]
+    rows: list[Row] = [
+        ("best F1", "objects", figures.ap_name, "score ≥", "precision", "recall", "F1")
+    ]
     known = [each for each in figures.curves if each.objects]
     for each in known[:MOST_CLASSES]:
         best, value = each.best, figures.ap50_by_class[each.name]
@@ -136,7 +151,7 @@ def _thresholds(figures: Figures) -> list[str]:
 
 
 def _reliability(figures: Figures) -> list[str]:
-    rows: list[Row] = [("scores", "detections", "mean score", "right at IoU 0.5")]
+    rows: list[Row] = [("scores", "detections", "mean score", f"right at IoU {figures.iou:g}")]
     rows += [
         (
             f"{each.low:.1f}–{each.high:.1f}",
@@ -153,26 +168,30 @@ def _reliability(figures: Figures) -> list[str]:
 
 def worst(figures: Figures, source: Sequence[str]) -> list[list[str]]:
     """List the worst photos, the largest missed objects and the suspected labels."""
-    photos = [
-        f"  {cell(photo.photo)}: {missed_in(photo)} of {len(photo.objects)} objects missed, "
-        f"{plural(wrong_in(photo), 'false positive')}\n"
-        f"    {printable(why_command(photo.image_id, photo.index, None, source))}"
-        for photo in worst_photos(figures.photos(), LISTED)
-    ]
-    objects = [
-        f"  {cell(photo.photo)}: {cell(each.name)}, {each.side:.0f} px, lost at "
-        f"{CAUSES[each.cause].title}\n"
-        f"    {printable(why_command(photo.image_id, photo.index, each.object, source))}"
-        for photo, each in worst_objects(figures.photos(), LISTED)
-    ]
+
+    def why(photo: PhotoRow, object: int | None) -> list[str]:
+        if not figures.explained:
+            return []
+        return [f"    {printable(why_command(photo.image_id, photo.index, object, source))}"]
+
+    photos, objects = [], []
+    for photo in worst_photos(figures.photos(), LISTED):
+        missed = f"{missed_in(photo)} of {len(photo.objects)} objects missed"
+        photos.append(f"  {cell(photo.photo)}: {missed}, {plural(wrong_in(photo), FALSE)}")
+        photos += why(photo, None)
+    for photo, each in worst_objects(figures.photos(), LISTED):
+        seen = f"{cell(each.name)}, {each.side:.0f} px, {lost_at(each.cause)}"
+        objects.append(f"  {cell(photo.photo)}: {seen}")
+        objects += why(photo, each.object)
     labels = [
         f"  {cell(photo.photo)}: {cell(each.name)} {each.score:.2f} at "
         f"({', '.join(f'{edge:.0f}' for edge in each.box)}): {each.suspected}"
         for photo, each in suspected_labels(figures.photos(), LISTED)
     ]
+    where = "at the network's input" if figures.explained else "in the photo"
     titled = (
         ("the worst photos", photos),
-        ("the largest missed objects (side at the network's input)", objects),
+        (f"the largest missed objects (side {where})", objects),
         ("suspected labels: look at these before blaming the model", labels),
     )
     return [[title, *lines] for title, lines in titled if lines]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 
 from mrcnn_steps.debug.errors import KINDS
-from mrcnn_steps.debug.fates import FOUND
+from mrcnn_steps.debug.fates import CAUSES, FOUND
 from mrcnn_steps.debug.funnel.rows import DetectionRow, ObjectRow, PhotoRow
 
 MOST_LISTED = 10
@@ -19,6 +19,11 @@ def missed_in(photo: PhotoRow) -> int:
 def wrong_in(photo: PhotoRow) -> int:
     """Count the false positives of a photo."""
     return sum(each.kind in KINDS for each in photo.detections)
+
+
+def lost_at(cause: str) -> str:
+    """Say what became of a missed object: "lost at NMS", or "missed" where no model told why."""
+    return f"lost at {CAUSES[cause].title}" if cause in CAUSES else cause
 
 
 def worst_photos(photos: Iterable[PhotoRow], most: int = MOST_LISTED) -> list[PhotoRow]:
@@ -45,7 +50,8 @@ def worst_objects(
         most: how many to list.
 
     Returns:
-        The objects with their photos, the largest at the network's input first.
+        The objects with their photos, the largest first: at the network's input, or without
+        a model in the photo.
     """
     missed = ((p, each) for p in photos for each in p.objects if each.cause != FOUND)
     return nsmallest(most, missed, key=lambda pair: -pair[1].side)
