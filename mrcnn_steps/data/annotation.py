@@ -126,7 +126,8 @@ def _check_bbox(found: Any, mask: _Mask) -> tuple[Box | None, bool]:
     """Return the box and whether it is off its mask by an annotator's slip."""
     if found is ABSENT:
         if mask.outline is None:
-            raise FieldError("segmentation", found, "polygons or run lengths, or a bbox")
+            expected = "polygons or run lengths, or a bbox"
+            raise FieldError("segmentation", found, expected, "segmentation_empty")
         return None, False
     expected = "[x, y, width, height], four numbers in pixels"
     if type(found) is not list or len(found) != 4:
@@ -135,15 +136,18 @@ def _check_bbox(found: Any, mask: _Mask) -> tuple[Box | None, bool]:
         raise FieldError("bbox", found, expected)
     x, y, w, h = found
     if w < 0 or h < 0:
-        raise FieldError("bbox", found, f"{expected}, width and height not below 0")
+        expected = f"{expected}, width and height not below 0"
+        raise FieldError("bbox", found, expected, "bbox_without_area")
     if mask.outline is not None:
         return (x, y, w, h), _is_off_its_mask(found, mask)
     if w == 0 or h == 0:
-        raise FieldError("bbox", found, f"{expected}, width and height above 0")
+        expected = f"{expected}, width and height above 0"
+        raise FieldError("bbox", found, expected, "bbox_without_area")
     if min(x, y) < -BOX_TOLERANCE or not _fits(x + w, y + h, mask):
-        corners = ", not the corner (x2, y2)" if x < w and y < h and _fits(w, h, mask) else ""
-        inside = f"a box inside the {mask.width}×{mask.height} photo"
-        raise FieldError("bbox", found, f"{inside} as [x, y, width, height]{corners}")
+        inside = f"a box inside the {mask.width}×{mask.height} photo as [x, y, width, height]"
+        if x < w and y < h and _fits(w, h, mask):
+            raise FieldError("bbox", found, f"{inside}, not the corner (x2, y2)", "bbox_corners")
+        raise FieldError("bbox", found, inside, "bbox_outside")
     return (x, y, w, h), False
 
 
@@ -173,9 +177,12 @@ def _is_off_its_mask(bbox: list[float], mask: _Mask) -> bool:
     if _overlap(corners, drawn) >= SLIP:
         return True
     right = [drawn[0], drawn[1], drawn[2] - drawn[0], drawn[3] - drawn[1]]
-    corners_given = _distance((x, y, w, h), drawn, drawn) <= BOX_TOLERANCE
-    hint = ", not two corners" if corners_given else ""
-    raise FieldError("bbox", bbox, f"{right}, the box [x, y, width, height] of its mask{hint}")
+    expected, code = f"{right}, the box [x, y, width, height] of its mask", "bbox_not_of_mask"
+    if _distance((x, y, w, h), drawn, drawn) <= BOX_TOLERANCE:
+        expected, code = f"{expected}, not two corners", "bbox_corners"
+    elif max(bbox) <= 1:
+        expected, code = f"{expected} in pixels, not in shares of the photo", "bbox_normalized"
+    raise FieldError("bbox", bbox, expected, code)
 
 
 def _distance(box: Box, one: Box, other: Box) -> float:
@@ -203,7 +210,8 @@ def _check_area(found: Any, bbox: Box | None, mask: _Mask) -> tuple[float | None
         assert bbox is not None
         w, h = bbox[2], bbox[3]
         if not 0 < found <= w * h + _slack(w, h):
-            raise FieldError("area", found, f"above 0 and at most the box's {w * h:g} pixels")
+            expected = f"above 0 and at most the box's {w * h:g} pixels"
+            raise FieldError("area", found, expected, "area_not_of_mask")
         return found, True, False
     x1, y1, x2, y2 = mask.outline
     w, h = x2 - x1, y2 - y1
@@ -216,7 +224,8 @@ def _check_area(found: Any, bbox: Box | None, mask: _Mask) -> tuple[float | None
         return found, True, False
     if SLIP <= found / max(drawn, 1) <= 1 / SLIP:
         return found, False, True
-    raise FieldError("area", found, f"about {drawn}, the pixels of its mask")
+    expected = f"about {drawn}, the pixels of its mask"
+    raise FieldError("area", found, expected, "area_not_of_mask")
 
 
 def _is_number(value: Any) -> bool:

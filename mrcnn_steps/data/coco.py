@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mrcnn_steps.data.annotation import Annotation
 from mrcnn_steps.data.coco_file import read
-from mrcnn_steps.data.coco_paths import similar
+from mrcnn_steps.data.coco_paths import Lookalikes
 from mrcnn_steps.data.images import Header, read_header, read_image
 from mrcnn_steps.data.sample import Sample
 
@@ -344,7 +344,7 @@ class CocoFolder:
 
     def _hint(self, index: int) -> str:
         """Tell what lies there instead of a missing photo."""
-        found = similar(self.images, self.photos[index].file_name)
+        found = Lookalikes(self.images)(self.photos[index].file_name)
         return f"; {self.images / found[0]} is there, {found[1]}" if found else ""
 
     def _tell_what_is_odd(self, annotations: tuple[Annotation, ...]) -> None:

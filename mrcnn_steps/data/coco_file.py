@@ -54,6 +54,7 @@ class Fault(NamedTuple):
         field: what is wrong with it; empty if it is no object at all.
         found: the field's value; `ABSENT` if it is missing.
         expected: in words.
+        code: of the mistake, where the field alone does not tell.
     """
 
     key: str
@@ -62,13 +63,15 @@ class Fault(NamedTuple):
     field: str
     found: Any
     expected: str
+    code: str
 
     def error(self) -> FieldError:
         """Give it as the error of its file."""
         known = self.field not in ("", "id")
         number = f" (id {self.record['id']})" if known else ""
         field = f".{self.field}" if self.field else ""
-        return FieldError(f"{self.key}[{self.place}]{number}{field}", self.found, self.expected)
+        where = f"{self.key}[{self.place}]{number}{field}"
+        return FieldError(where, self.found, self.expected, self.code)
 
 
 class Content(NamedTuple):
@@ -169,11 +172,12 @@ def _each(
                 raise FieldError("", record, "an object")
             number = whole_number(record, "id", "a whole number")
             if number in seen:
-                raise FieldError("id", number, "an id that no other record has")
+                raise FieldError("id", number, "an id that no other record has", "id_twice")
             seen.add(number)
             done.append(read(record, place))
         except FieldError as fault:
-            told = Fault(key, place, record, fault.field, fault.found, fault.expected)
+            found, expected = fault.found, fault.expected
+            told = Fault(key, place, record, fault.field, found, expected, fault.code)
             if faults is None:
                 raise told.error() from None
             faults.append(told)
@@ -187,12 +191,12 @@ def _categories(records: list[Any], faults: list[Fault] | None) -> dict[int, str
         name = _text(record, "name", "a text")
         if name.strip("_ ").casefold() in ("background", "bg"):
             expected = "a class; the background is no category, what no annotation covers is it"
-            raise FieldError("name", name, expected)
+            raise FieldError("name", name, expected, "category_background")
         # Nobody can tell apart what differs in spaces around it, or in how letters are composed.
         seen = composed(name.strip())
         if seen in id_of:
             expected = f"another name than that of category {id_of[seen]}: one class, one category"
-            raise FieldError("name", name, expected)
+            raise FieldError("name", name, expected, "category_name_twice")
         id_of[seen] = record["id"]
         return record["id"], composed(name)
 
@@ -216,7 +220,7 @@ def _photos(
             raise FieldError("width and height", f"{width}×{height}", expected)
         name = _text(record, "file_name", f"a file inside {folder}")
         if not inside(name):
-            raise FieldError("file_name", name, f"a file inside {folder}")
+            raise FieldError("file_name", name, f"a file inside {folder}", "file_name_outside")
         return Photo(record["id"], name, width, height, _labelled(record, categories))
 
     return tuple(_each("images", records, faults, read))

@@ -2,7 +2,8 @@
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -37,25 +38,48 @@ class Inside:
         return real == self._root or real.startswith(self._root.rstrip(os.sep) + os.sep)
 
 
-def similar(folder: Path, name: str) -> tuple[str, str] | None:
-    """Find the photo that a `file_name` may mean, where there is none of that name.
+class Lookalikes:
+    """Finds the photo that a `file_name` may mean, where there is none of that name."""
 
-    Args:
-        folder: of the photos.
-        name: as the file has it, with backslashes, percent codes, a folder too many, ….
+    def __init__(self, folder: Path) -> None:
+        """Look through the folder once, when it is first asked.
 
-    Returns:
-        The name of a photo that is there, and how the two differ; None if none is alike.
-    """
-    wanted = _plain(name)
-    candidate: str | None = None
-    for there in _files(folder):
-        plain = _plain(there)
-        if plain == wanted:
+        Args:
+            folder: of the photos.
+        """
+        self._folder = folder
+
+    def __call__(self, name: str) -> tuple[str, str] | None:
+        """Find the photo that a name may mean.
+
+        Args:
+            name: as the file has it, with backslashes, percent codes, a folder too many, ….
+
+        Returns:
+            The name of a photo that is there, and how the two differ; None if none is alike.
+        """
+        wanted = _plain(name)
+        if (there := self._by_path.get(wanted)) is not None:
             return there, _difference(name, there)
-        if candidate is None and PurePosixPath(plain).name == PurePosixPath(wanted).name:
-            candidate = there
-    return None if candidate is None else (candidate, "in another folder")
+        there = self._by_name.get(PurePosixPath(wanted).name)
+        return None if there is None else (there, "in another folder")
+
+    @cached_property
+    def _by_path(self) -> dict[str, str]:
+        return _first_of_each(_plain, _files(self._folder))
+
+    @cached_property
+    def _by_name(self) -> dict[str, str]:
+        return _first_of_each(
+            lambda there: PurePosixPath(_plain(there)).name, self._by_path.values()
+        )
+
+
+def _first_of_each(key: Callable[[str], str], names: Iterable[str]) -> dict[str, str]:
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(key(name), name)
+    return first
 
 
 def _files(folder: Path) -> Iterator[str]:

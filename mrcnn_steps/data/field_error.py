@@ -18,12 +18,14 @@ class FieldError(Exception):
         field: the field, such as "bbox" or "segmentation.counts".
         found: what the record has there; `ABSENT` for a missing field.
         expected: in words.
+        code: what kind of mistake it is, such as "bbox_corners", where the field alone does not
+            tell.
     """
 
-    def __init__(self, field: str, found: Any, expected: str) -> None:
-        """Keep the three parts; see the class."""
+    def __init__(self, field: str, found: Any, expected: str, code: str = "") -> None:
+        """Keep the parts; see the class."""
         super().__init__(field, found, expected)
-        self.field, self.found, self.expected = field, found, expected
+        self.field, self.found, self.expected, self.code = field, found, expected, code
 
     def __str__(self) -> str:
         """`field: found …, expected …`."""

@@ -82,9 +82,9 @@ def runs(segmentation: Any, height: int, width: int) -> Runs:
     # Numbers that are no whole ones would compare as equal.
     given = segmentation.get("size", ABSENT)
     if given != [height, width] or not all(type(side) is int for side in given):
-        raise FieldError(
-            "segmentation.size", given, f"{[height, width]}, height and width of the photo"
-        )
+        expected = f"{[height, width]}, height and width of the photo"
+        swapped = "segmentation_swapped" if given == [width, height] else ""
+        raise FieldError("segmentation.size", given, expected, swapped)
     counts = segmentation.get("counts", ABSENT)
     found = Runs.of_counts(counts, size)
     if found is None:
@@ -108,7 +108,7 @@ def _check_polygon(points: Any, height: int, width: int) -> tuple[float, float, 
     """Check one polygon; returns the box around its points."""
     if type(points) is not list or len(points) < 6 or len(points) % 2:
         expected = "at least 3 points [x1, y1, x2, y2, x3, y3, …] a polygon"
-        raise FieldError("segmentation", points, expected)
+        raise FieldError("segmentation", points, expected, "segmentation_points")
     near = f"numbers near the {width}×{height} photo"
     if not NUMBERS.issuperset(map(type, points)):
         raise FieldError("segmentation", points, near)
@@ -117,7 +117,7 @@ def _check_polygon(points: Any, height: int, width: int) -> tuple[float, float, 
     # Points may lie outside the photo a little. NaN is neither less nor more, but spoils a sum.
     inside = -width <= x1 and x2 <= 2 * width and -height <= y1 and y2 <= 2 * height
     if not inside or not isfinite(sum(points)):
-        raise FieldError("segmentation", points, near)
+        raise FieldError("segmentation", points, near, "segmentation_outside")
     if len(xs) * max(x2 - x1, y2 - y1) > LONGEST_OUTLINE:
         _check_length(points)
     return x1, y1, x2, y2

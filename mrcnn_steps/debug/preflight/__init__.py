@@ -1,0 +1,133 @@
+"""Preflight: what is wrong with the data, before a model is blamed for it.
+
+All that is found is collected; nothing stops at the first. The codes are those of `codes.CODES`.
+"""
+
+import os
+from functools import cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+
+from mrcnn_steps.data import CocoFolder
+from mrcnn_steps.debug.datasets import Dataset
+from mrcnn_steps.debug.findings import Finding
+from mrcnn_steps.debug.preflight.classes import (
+    check_categories,
+    check_model_classes,
+    check_names,
+    check_used,
+    class_names_of_model,
+)
+from mrcnn_steps.debug.preflight.codes import Findings
+from mrcnn_steps.debug.preflight.inputs import PHOTOS, check_input
+from mrcnn_steps.debug.preflight.objects import Scale, check_folder
+from mrcnn_steps.debug.preflight.photos import check_files, check_twice
+from mrcnn_steps.debug.preflight.records import check_records
+from mrcnn_steps.debug.preflight.targets import Seen, check_dataset, image_of, pixels_of
+from mrcnn_steps.model.mode import evaluating
+
+# The side of an empty picture by which the cells of a backbone's finest map are measured.
+MEASURED = 512
+
+
+def preflight(
+    dataset: Dataset,
+    model: GeneralizedRCNN | None = None,
+    validation: Dataset | None = None,
+    photos: Literal["pixels", "headers", "none"] = "pixels",
+) -> tuple[Finding, ...]:
+    """Look for everything that is wrong, or looks wrong, with a data set.
+
+    Args:
+        dataset: gives samples or pairs. Of a COCO file, `CocoFolder(…, strict=False)` also tells
+            what cannot be used.
+        model: whose classes, input size and normalization the data should fit.
+        validation: another data set, which should share no photo with this one.
+        photos: of a COCO folder, whether to decode the photo files, to read their headers only,
+            or to leave them closed; then no photos are compared either.
+
+    Returns:
+        A finding for each kind, errors first; none where all is well.
+    """
+    findings = Findings()
+    if not len(dataset):
+        findings.add("no_photos", _name(dataset))
+    scale = _scale(model)
+    if isinstance(dataset, CocoFolder):
+        seen = _check_coco(dataset, validation, photos, scale, findings)
+    else:
+        names = None if model is None else class_names_of_model(model)
+        seen = check_dataset(dataset, names, scale, findings)
+        check_names(seen.class_names, findings)
+        if validation is not None:
+            for digest in seen.digests.keys() & pixels_of(validation).keys():
+                image_id = seen.digests[digest]
+                findings.add("photo_in_validation", f"image {image_id}", [image_id])
+    if len(dataset) and not seen.used:
+        findings.add("no_objects", _name(dataset))
+    check_used(seen.class_names, seen.used, findings)
+    if model is not None:
+        check_model_classes(seen.class_names, seen.used, model, findings)
+        if photos != "none":
+            check_input(model, _images(dataset), findings)
+    return findings.collected()
+
+
+def _check_coco(
+    folder: CocoFolder,
+    validation: Dataset | None,
+    photos: str,
+    scale: Scale,
+    findings: Findings,
+) -> Seen:
+    check_records(folder, findings)
+    check_categories(folder, findings)
+    check_folder(folder, scale, findings)
+    if photos != "none":
+        check_files(folder, photos == "pixels", findings)
+        check_twice(folder, validation if isinstance(validation, CocoFolder) else None, findings)
+    labels = frozenset[int]().union(*map(folder.labels_present, range(len(folder))))
+    return Seen(folder.class_names, frozenset(folder.class_names[k] for k in labels), {})
+
+
+def _scale(model: GeneralizedRCNN | None) -> Scale:
+    if model is None:
+        return Scale(lambda size: (1.0, 1.0), 0.0)
+
+    @cache
+    def of(size: tuple[int, int]) -> tuple[float, float]:
+        height, width = size
+        # On the meta device a tensor has a size and nothing else.
+        photo = torch.empty((3, height, width), device="meta")
+        whole = torch.tensor([[0.0, 0.0, width, height]])
+        with torch.no_grad(), evaluating(model):
+            _, [target] = model.transform([photo], [{"boxes": whole}])
+        x1, y1, x2, y2 = target["boxes"][0].tolist()
+        return (x2 - x1) / width, (y2 - y1) / height
+
+    empty = next(model.parameters()).new_zeros((1, 3, MEASURED, MEASURED))
+    with torch.no_grad(), evaluating(model):
+        maps = model.backbone(empty)
+    finest = maps if isinstance(maps, Tensor) else next(iter(maps.values()))
+    return Scale(of, MEASURED / finest.shape[-1])
+
+
+def _images(dataset: Dataset) -> list[Tensor]:
+    """Give a few photos, from all over the data set, as a model would get them."""
+    images = []
+    for index in range(0, len(dataset), max(1, len(dataset) // PHOTOS))[:PHOTOS]:
+        try:
+            item = dataset.image(index) if isinstance(dataset, CocoFolder) else dataset[index]
+        except Exception:  # a finding already
+            continue
+        image = image_of(item)
+        if isinstance(image, Tensor) and image.ndim == 3 and image.numel():
+            images.append(image)
+    return images
+
+
+def _name(dataset: Dataset) -> str:
+    return os.fspath(getattr(dataset, "annotations", type(dataset).__name__))
