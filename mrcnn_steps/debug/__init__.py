@@ -7,6 +7,7 @@ from mrcnn_steps.debug.fates import Fate, fates
 from mrcnn_steps.debug.findings import Finding
 from mrcnn_steps.debug.funnel import Comparison, Funnel, compare, funnel
 from mrcnn_steps.debug.lineage import Lineage, Link, describe, lineage, lineage_of_object
+from mrcnn_steps.debug.preflight import preflight
 from mrcnn_steps.debug.remedies import Change, Remedy, remedies
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "funnel",
     "lineage",
     "lineage_of_object",
+    "preflight",
     "remedies",
 ]

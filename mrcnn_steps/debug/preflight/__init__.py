@@ -63,9 +63,10 @@ def preflight(
         seen = check_dataset(dataset, names, scale, findings)
         check_names(seen.class_names, findings)
         if validation is not None:
-            for digest in seen.digests.keys() & pixels_of(validation).keys():
-                image_id = seen.digests[digest]
-                findings.add("photo_in_validation", f"image {image_id}", [image_id])
+            others = pixels_of(validation)
+            for digest, image_id in seen.digests.items():
+                if digest in others:
+                    findings.add("photo_in_validation", f"image {image_id}", [image_id])
     if len(dataset) and not seen.used:
         findings.add("no_objects", _name(dataset))
     check_used(seen.class_names, seen.used, findings)

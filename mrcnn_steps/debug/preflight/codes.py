@@ -23,6 +23,9 @@ class Code(NamedTuple):
     remedy: str
 
 
+# Letters of a detail: names in a file may be as long as they like.
+LONGEST = 400
+
 EXPORT = "Export the file again, or mend the record by hand; it is left out as it is."
 PIXELS = "Write boxes as [x, y, width, height] in pixels of the photo."
 
@@ -382,7 +385,8 @@ class Findings:
 
 
 def _sentence(kind: Code, seen: _Seen) -> str:
-    first = f", the first: {seen.first}" if seen.told > 1 else f": {seen.first}"
+    told = seen.first if len(seen.first) <= LONGEST else f"{seen.first[: LONGEST - 1]}…"
+    first = f", the first: {told}" if seen.told > 1 else f": {told}"
     return f"Found {_counted(seen.count, kind.noun)} {kind.what}{first}."
 
 

@@ -27,7 +27,7 @@ def check_files(folder: CocoFolder, pixels: bool, findings: Findings) -> None:
     for index in tqdm(range(len(folder)), "check photos", unit="", leave=False, disable=None):
         path, image_id = folder.image_path(index), folder.image_ids[index]
         name = folder.photos[index].file_name
-        if not path.is_file():
+        if not os.path.isfile(path):  # pathlib raises where a name is too long for any file
             found = lookalikes(name)
             hint = "" if found is None else f"; {found[0]!r} is there, {found[1]}"
             case = found is not None and found[1] == OTHER_CASE
@@ -71,12 +71,13 @@ def check_twice(folder: CocoFolder, validation: CocoFolder | None, findings: Fin
     for place, ids in ids_of.items():
         if len(ids) > 1:
             findings.add("photo_two_ids", f"{place.name!r}: images {ids[0]} and {ids[1]}", ids)
-    others = set[Path]()
+    others: dict[Path, None] = {}
     if validation is not None:
-        others = {_place(validation, index) for index in range(len(validation))}
-    for place in ids_of.keys() & others:
-        findings.add("photo_in_validation", repr(place.name), ids_of[place])
-    for same in _same_bytes([*ids_of, *(others - ids_of.keys())]):
+        others = dict.fromkeys(_place(validation, index) for index in range(len(validation)))
+    for place, ids in ids_of.items():
+        if place in others:
+            findings.add("photo_in_validation", repr(place.name), ids)
+    for same in _same_bytes(list(ids_of | others)):
         here, there = ([p for p in same if p in group] for group in (ids_of, others))
         for other in here[1:]:
             detail = f"{here[0].name!r} and {other.name!r}"
@@ -95,7 +96,7 @@ def _same_bytes(paths: Sequence[Path]) -> Iterator[list[Path]]:
     """Give the files that are equal; only files of the same length are read."""
     by_length: dict[int, list[Path]] = {}
     for path in paths:
-        if path.is_file():  # what is missing is a finding of its own
+        if os.path.isfile(path):  # what is missing is a finding of its own
             by_length.setdefault(path.stat().st_size, []).append(path)
     alike = [path for group in by_length.values() if len(group) > 1 for path in group]
     by_content: dict[bytes, list[Path]] = {}

@@ -70,15 +70,11 @@ def check_dataset(
     return Seen(tuple(named), frozenset(used), digests)
 
 
-def pixels_of(dataset: Dataset) -> dict[bytes, int]:
-    """Give a digest of each photo of a dataset that can be read, with its index."""
-    digests: dict[bytes, int] = {}
-    for index in tqdm(range(len(dataset)), "compare photos", unit="", leave=False, disable=None):
-        item = dataset[index]
-        image = image_of(item)
-        if isinstance(image, Tensor):
-            digests[_digest(image)] = index
-    return digests
+def pixels_of(dataset: Dataset) -> frozenset[bytes]:
+    """Give a digest of each photo of a dataset."""
+    indices = tqdm(range(len(dataset)), "compare photos", unit="", leave=False, disable=None)
+    images = (image_of(dataset[index]) for index in indices)
+    return frozenset(_digest(image) for image in images if isinstance(image, Tensor))
 
 
 def image_of(item: Any) -> Any:
