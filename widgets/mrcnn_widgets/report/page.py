@@ -18,7 +18,7 @@ from mrcnn_widgets.viewer.join import join
 
 HERE = Path(__file__).parent
 # A comment on lines of its own, and what a line is indented by: neither does anything.
-COMMENT = re.compile(r"^[ \t]*(?:/\*(?s:.*?)\*/[ \t]*|//.*)\n", re.MULTILINE)
+COMMENT = re.compile(r"^[ \t]*(?:/\*(?:[^*]|\*(?!/))*\*/[ \t]*|//.*)\n", re.MULTILINE)
 INDENT = re.compile(r"^[ \t]+|\n(?=\n)", re.MULTILINE)
 
 

@@ -7,6 +7,9 @@ import { ready } from "./packs.js";
 import { SidePanel } from "./sidepanel.js";
 import { goTo, wholeIn, writeRoute } from "./route.js";
 import { SceneView, pictureOf, readPhoto } from "./sceneview.js";
+import { ClassificationStage } from "./classificationstage.js";
+import { DetectionStage } from "./detectionstage.js";
+import { ProposalStage } from "./proposalstage.js";
 import { Stage } from "./stages.js";
 import { Subjects } from "./subjects.js";
 
@@ -31,11 +34,14 @@ import { Subjects } from "./subjects.js";
  * @property {number[]} view
  */
 
+/** @type {Record<string, new (record: any) => Stage>} */
+const STAGE_KINDS = { proposals: ProposalStage, classification: ClassificationStage, detection: DetectionStage };
+
 export class TracePage {
   /** @param {HTMLElement} root @param {CaseRecord} record */
   constructor(root, record) {
     this.record = record;
-    this.stages = record.stages.map((each) => new Stage(each));
+    this.stages = record.stages.map((each) => new (STAGE_KINDS[each.key] ?? Stage)(each));
     this.params = new URLSearchParams();
     this.turn = 0; // which view is asked for: an earlier one may be ready later
     const head = make("header", "", root);
