@@ -231,16 +231,12 @@ def classification(trace: Trace, payload: Payload, case: str) -> Record:
 
 def masks(trace: Trace, payload: Payload, case: str, mask_step: int) -> Record:
     """Stage 7: soft masks and detections in the photo, and the pasted mask of each."""
-    rows = []
+    rows, probs = [], trace.mask_probs
     for row in range(len(trace.detections)):
-        label = int(trace.detections.labels[row])
-        soft = masks_view.soft_mask(trace, row, label)
+        soft = None if probs is None else probs[row]
         truth = masks_view.find_truth(trace, row)
         mask = None if soft is None else masks_view.pasted(trace, row, soft)
-        layers = [
-            masks_view.context(trace, None, truth)[1],
-            masks_view.pasted_layer(trace, row, mask),
-        ]
+        layers = [masks_view.object_layer(truth), masks_view.pasted_layer(trace, row, mask)]
         rows.append(
             {
                 "facts": masks_view.facts(trace, row, truth, soft, mask),
@@ -250,8 +246,7 @@ def masks(trace: Trace, payload: Payload, case: str, mask_step: int) -> Record:
                 ],
             }
         )
-    soft_masks = masks_view.context(trace, None, None)[0]
-    shown = [*masks_view.layers(trace)[:2], soft_masks]
+    objects, detections, soft_masks, *_ = masks_view.layers(trace)
     return {
         "frame": "photo",
         "main": "detections",
@@ -261,7 +256,7 @@ def masks(trace: Trace, payload: Payload, case: str, mask_step: int) -> Record:
                 "Detections and their soft masks; pick one to see its mask in pixels.",
                 [
                     in_block(each, payload, f"{case}-masks-{each.name}".replace(" ", "-"))
-                    for each in (shown[0], shown[2], shown[1])
+                    for each in (objects, soft_masks, detections)
                 ],
                 rows=payload.add_json(f"{case}-masks", rows),
             )

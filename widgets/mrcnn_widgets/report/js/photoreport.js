@@ -10,10 +10,11 @@ import { TracePage } from "./tracepage.js";
 /** @typedef {import("./route.js").Route} Route */
 
 export class PhotoReport {
-  /** @param {HTMLElement} summary @param {{ case: { id: number, block: string } }} report */
+  /** @param {HTMLElement} summary @param {{ case: { id: number, block: string }, ways: Record<string, string[]> }} report */
   constructor(summary, report) {
     this.summary = summary;
     this.case = report.case;
+    this.ways = report.ways;
     this.page = make("main", "trace", document.body, { hidden: "", id: "trace" });
     summary.after(this.page);
     this.help = new Help();
@@ -29,7 +30,7 @@ export class PhotoReport {
     this.page.hidden = !inside;
     if (!inside) return;
     const record = await blockJson(this.case.block);
-    this.trace ??= new TracePage(this.page, record);
+    this.trace ??= new TracePage(this.page, record, this.ways);
     await this.trace.show(route.params);
   }
 

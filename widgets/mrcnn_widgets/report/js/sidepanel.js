@@ -2,6 +2,7 @@
 // What is said beside the viewer: settings, the picked row, what is followed, and the stage's tables.
 
 import { make } from "../../viewer/js/dom.js";
+import { copyLine } from "./copyline.js";
 
 /**
  * @typedef {import("./stages.js").Shown} Shown
@@ -10,8 +11,13 @@ import { make } from "../../viewer/js/dom.js";
  */
 
 export class SidePanel {
-  /** @param {HTMLElement} root @param {{ set: (name: string, value: string | null) => void }} acts */
-  constructor(root, acts) {
+  /**
+   * @param {HTMLElement} root
+   * @param {Record<string, string[]>} ways lines to copy that lead back
+   * @param {{ set: (name: string, value: string | null) => void }} acts
+   */
+  constructor(root, ways, acts) {
+    this.ways = ways;
     this.controls = make("div", "controls", root);
     this.rest = make("div", "", root, { "aria-live": "polite" });
     this.acts = acts;
@@ -86,14 +92,16 @@ export class SidePanel {
   }
 
   /** @param {import("./tracepage.js").Followed} followed @param {import("./subjects.js").Listed} listed */
-  showFollowed({ words, remedies }, { name }) {
+  showFollowed({ words, remedies }, { name, subject: [kind, row] }) {
     make("h2", "", this.rest).textContent = name;
     for (const sentence of words) make("p", "", this.rest).textContent = sentence;
     if (remedies) {
       make("h3", "", this.rest).textContent = "What would bring it back";
       const list = make("ul", "", this.rest);
       for (const remedy of remedies) make("li", "", list).textContent = remedy;
+      if (!remedies.length) make("li", "", list).textContent = "no setting: training is needed";
     }
+    for (const way of this.ways[kind] ?? []) copyLine(this.rest, way.replace("{row}", String(row)));
   }
 }
 
