@@ -5,28 +5,33 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torchvision.models.detection import MaskRCNN
 
 from mrcnn_steps import Trace, sample, trace
 from mrcnn_steps.model.network import tiny
 
 
 @pytest.fixture(scope="session")
-def small() -> Trace:
-    """A small model with random weights that finds something, on a photo with 19 objects."""
+def model() -> MaskRCNN:
+    """A small one with random weights that finds something."""
     torch.manual_seed(0)
     model = tiny(image_size=128).eval()
     torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=8)
     torch.nn.init.normal_(model.rpn.head.cls_logits.weight, std=10)
     model.rpn._post_nms_top_n = {"training": 100, "testing": 100}
     model.roi_heads.detections_per_img = 12
+    return model
+
+
+@pytest.fixture(scope="session")
+def small(model) -> Trace:
+    """It on a photo with 19 objects."""
     return trace(model, sample("voc_people"))
 
 
 @pytest.fixture(scope="session")
-def bare() -> Trace:
-    """The same model on a photo that nobody annotated."""
-    torch.manual_seed(0)
-    model = tiny(image_size=128).eval()
+def bare(model) -> Trace:
+    """It on a photo that nobody annotated."""
     return trace(model, sample("cat").image)
 
 

@@ -42,12 +42,12 @@ def write_photo(
     payload, photo = Payload(), photo_file(trace) if photos else None
     photo_id = f"photo-{PHOTO_ID}"
     case = add_case(payload, trace, PHOTO_ID, name, judged, photo_id if photos else None, remedies)
-    payload.add_json("report", {"kind": "photo", "case": case, "ways": ways_back(origin)})
+    payload.add_json("report", {"case": case, "ways": ways_back(origin)})
     told = made(trace, command, photos)
     address = f"#/case/{PHOTO_ID}"
     first = summary(trace, name, judged, tensors, photo, photo_id, address, told)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, page(f"{name}: a Mask R-CNN, step by step", first, payload))
+    write_text(path, page(f"{name}: a Mask R-CNN, step by step", first, payload, "photo"))
     write_json(twin_of(path), _twin(trace, name, judged, tensors, told))
     return path
 

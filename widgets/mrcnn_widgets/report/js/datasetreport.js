@@ -91,7 +91,7 @@ export class DatasetReport {
     if (this.traced !== block) {
       this.trace?.view.destroy();
       this.pages.stages.replaceChildren();
-      this.trace = new TracePage(this.pages.stages, record, {});
+      this.trace = new TracePage(this.pages.stages, record);
       this.traced = block;
     }
     const up = this.pages.stages.querySelector("a.up");

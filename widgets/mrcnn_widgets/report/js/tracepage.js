@@ -7,9 +7,6 @@ import { ready } from "./packs.js";
 import { SidePanel } from "./sidepanel.js";
 import { goTo, wholeIn, writeRoute } from "./route.js";
 import { SceneView, pictureOf, readPhoto } from "./sceneview.js";
-import { ClassificationStage } from "./classificationstage.js";
-import { DetectionStage } from "./detectionstage.js";
-import { ProposalStage } from "./proposalstage.js";
 import { Stage } from "./stages.js";
 import { Subjects } from "./subjects.js";
 
@@ -33,17 +30,15 @@ import { Subjects } from "./subjects.js";
  * @property {Record<string, import("./packs.js").Packed[]>} layers
  */
 
-/** @type {Record<string, new (record: any) => Stage>} */
-const STAGE_KINDS = { proposals: ProposalStage, classification: ClassificationStage, detection: DetectionStage };
-
 export class TracePage {
   /**
    * @param {HTMLElement} root @param {CaseRecord} record
    * @param {Record<string, string[]>} ways lines to copy that lead back, for each kind of subject
+   * @param {Record<string, new (record: any) => Stage>} kinds of stages that are computed here
    */
-  constructor(root, record, ways) {
+  constructor(root, record, ways = {}, kinds = {}) {
     this.record = record;
-    this.stages = record.stages.map(stageOf);
+    this.stages = record.stages.map((each) => new (kinds[each.key] ?? Stage)(each));
     this.params = new URLSearchParams();
     this.turn = 0; // which view is asked for: an earlier one may be ready later
     const head = make("header", "", root);
@@ -174,12 +169,6 @@ export class TracePage {
     }
     return false;
   }
-}
-
-/** A stage with all its data, or an outline of one. @param {StageRecord} record */
-function stageOf(record) {
-  const Kind = "patterns" in record ? STAGE_KINDS[record.key] : Stage;
-  return new Kind(record);
 }
 
 /** What an address follows, such as "object-3". @param {URLSearchParams} params */
