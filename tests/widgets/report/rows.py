@@ -1,12 +1,15 @@
-"""Rows of a funnel that nobody traced: as many photos as a test wants, all kinds of cases."""
+"""Funnels of photos that nobody traced: as many as a test wants, with all kinds of cases."""
 
 from dataclasses import replace
 
 import numpy as np
+import torch
 
+from mrcnn_steps.data import Sample
 from mrcnn_steps.debug.errors import KINDS
 from mrcnn_steps.debug.fates import CAUSES, FOUND
-from mrcnn_steps.debug.funnel.rows import DetectionRow, ObjectRow, PhotoRow
+from mrcnn_steps.debug.funnel.rows import DetectionRow, Header, ObjectRow, PhotoRow
+from mrcnn_steps.debug.funnel.summary import Funnel
 
 HOSTILE = '</script><img src=x onerror=alert(1)> "cup" & \\ ünï'
 NAMES = ("person", "traffic light", "cup", HOSTILE)
@@ -117,3 +120,36 @@ def random_rows(count, seed=0):
         )
         for image_id in range(count)
     ]
+
+
+def funnel_of(rows, **header):
+    about = {
+        "settings": {"iou": 0.5, "score": 0.05},
+        "version": "1",
+        "class_names": ("background", *NAMES),
+        "photos": len(rows),
+    }
+    return Funnel(Header("a" * 64, "b" * 64, **about | header), tuple(rows))
+
+
+class Photos:
+    """A data set of gray photos with a red square, each of its own brightness."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        image = torch.full((3, 240, 320), 40 + index % 150, dtype=torch.uint8)
+        image[:, 20:84, 10:42] = torch.tensor([250, 0, 0], dtype=torch.uint8)[:, None, None]
+        return Sample(
+            image=image,
+            boxes=torch.zeros((0, 4)),
+            labels=torch.zeros(0, dtype=torch.int64),
+            masks=None,
+            crowd=torch.zeros(0, dtype=torch.bool),
+            class_names=("background",),
+            name=f"photo-{index}.jpg",
+        )

@@ -12,9 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mrcnn_steps.data import Sample, sample
-from mrcnn_steps.debug.funnel.rows import Header
-from mrcnn_steps.debug.funnel.summary import Funnel
+from mrcnn_steps.data import sample
 from mrcnn_widgets.report import dataset as dataset_module
 from mrcnn_widgets.report import report
 from mrcnn_widgets.report.page import program, styles
@@ -23,45 +21,13 @@ from mrcnn_widgets.report.scenes import layers, object_facts, pack_photo
 from tests.widgets.report.rows import (
     DETECTION,
     HOSTILE,
-    NAMES,
     OBJECT,
+    Photos,
     found,
+    funnel_of,
     photo_row,
     random_rows,
 )
-
-
-def funnel_of(rows, **header):
-    about = {
-        "settings": {"iou": 0.5, "score": 0.05},
-        "version": "1",
-        "class_names": ("background", *NAMES),
-        "photos": len(rows),
-    }
-    return Funnel(Header("a" * 64, "b" * 64, **about | header), tuple(rows))
-
-
-class Photos:
-    """A data set of gray photos with a red square, each of its own brightness."""
-
-    def __init__(self, count, names=None):
-        self.count, self.names = count, names
-
-    def __len__(self):
-        return self.count
-
-    def __getitem__(self, index):
-        image = torch.full((3, 240, 320), 40 + index % 150, dtype=torch.uint8)
-        image[:, 20:84, 10:42] = torch.tensor([250, 0, 0], dtype=torch.uint8)[:, None, None]
-        return Sample(
-            image=image,
-            boxes=torch.zeros((0, 4)),
-            labels=torch.zeros(0, dtype=torch.int64),
-            masks=None,
-            crowd=torch.zeros(0, dtype=torch.bool),
-            class_names=("background",),
-            name=f"photo-{index}.jpg",
-        )
 
 
 def blocks(html):
@@ -148,6 +114,12 @@ class TestScenes:
         assert facts["else it would have been lost at"] == "classification"
         assert "what decided" not in dict(object_facts(found()))
 
+    def test_without_a_model_nobody_is_sent_to_it(self):
+        row = photo_row(objects=[replace(OBJECT, cause="missed", stage="", level="")])
+        packed = pack_photo(row, 1.0, None)
+        assert packed["objects"][0]["commands"] == packed["detections"][0]["commands"] == []
+        assert "pyramid level" not in dict(packed["objects"][0]["facts"])
+
 
 class TestReport:
     def test_a_photo_is_stored_once(self, written):
@@ -211,7 +183,7 @@ class TestReport:
 
     def test_names_leave_no_element(self, written):
         html = written(dataset=Photos(20))
-        body = html.replace(program("dataset"), "").replace(styles(), "")
+        body = html.replace(program(), "").replace(styles(), "")
         assert HOSTILE not in body
         assert body.count("</script>") == len(blocks(html)) + 1
         assert "onerror=alert(1)>" not in body
@@ -221,6 +193,14 @@ class TestReport:
         path = report(funnel_of(rows), tmp_path / "report.html")
         assert "Where objects are lost: 1 photo<" in path.read_text(encoding="utf-8")
 
+    def test_a_part_of_a_data_set_is_read_from_the_whole(self, tmp_path):
+        rows = [photo_row(image_id, index=place) for place, image_id in enumerate((0, 5))]
+        path = report(funnel_of(rows), tmp_path / "report.html", dataset=Photos(10))
+        html = path.read_text(encoding="utf-8")
+        first, second = (blocks(html)[photo["picture"]] for photo in cases_in(html)["photos"])
+        shades = [np.asarray(Image.open(io.BytesIO(jpeg)))[200, 200, 0] for jpeg in (first, second)]
+        assert shades == [40, 45]
+
     def test_another_data_set_is_refused(self, tmp_path):
         path = tmp_path / "report.html"
         rows = [photo_row(7, index=0)]
@@ -229,3 +209,6 @@ class TestReport:
         ):
             report(funnel_of(rows), path, dataset=Photos(1))
         assert not path.exists()
+
+    def test_program_and_style_are_small(self):
+        assert len(program().encode()) + len(styles().encode()) <= 120_000

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,7 +15,7 @@ from mrcnn_steps.debug.funnel.figures import Figures
 from mrcnn_steps.debug.funnel.worst import why_command
 from mrcnn_widgets.report.cases import list_cases, pack_cases
 from mrcnn_widgets.report.dataset_summary import bar, summary, table
-from tests.widgets.report.rows import HOSTILE, photo_row, random_rows
+from tests.widgets.report.rows import HOSTILE, OBJECT, found, photo_row, random_rows
 
 JS = Path(__file__).parents[3] / "widgets/mrcnn_widgets/report/js"
 COUNT = """
@@ -86,14 +87,14 @@ class TestLinks:
                 query = unquote(href.removeprefix("#/gallery?q="))
                 numbered.append((query, int((number[1] or number[2]).replace(",", ""))))
         assert len(numbered) > 100
-        found = cases_found(rows, [query for query, _ in numbered], tmp_path)
-        said = [(query, count) for (query, _), count in zip(numbered, found, strict=True)]
+        counts = cases_found(rows, [query for query, _ in numbered], tmp_path)
+        said = [(query, count) for (query, _), count in zip(numbered, counts, strict=True)]
         assert said == numbered
 
     def test_every_link_finds_something_or_says_zero(self, rows, page, tmp_path):
         queries = [unquote(href.partition("?q=")[2]) for href, _ in page.links]
-        found = cases_found(rows, queries, tmp_path)
-        empty = {text for (_, text), count in zip(page.links, found, strict=True) if count == 0}
+        counts = cases_found(rows, queries, tmp_path)
+        empty = {text for (_, text), count in zip(page.links, counts, strict=True) if count == 0}
         assert empty <= {"0", ""}
 
     def test_each_bar_leads_to_what_it_shows(self, page):
@@ -132,3 +133,14 @@ def test_a_table():
     made = table("A table", ("name", "n"), [("a", "1"), ("b", "2")])
     assert made.count("<tr>") == 3
     assert '<tr><th scope="row">b</th><td>2</td></tr>' in made
+
+
+def test_without_a_model_nothing_is_said_of_gates():
+    """As the results of another framework are judged: an object is found or missed, no more."""
+    unexplained = {"cause": "missed", "kind": None, "stage": "", "level": ""}
+    rows = [photo_row(objects=[replace(OBJECT, **unexplained), found(stage="", level="")])]
+    page = Page(summary(Figures(rows)))
+    assert "Where objects are lost" not in page.text
+    assert any("Detections do not tell why" in text for text in page.text)
+    assert "By side at the network's input" not in page.text
+    assert not any("fates(" in text for text in page.text)

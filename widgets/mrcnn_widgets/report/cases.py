@@ -7,7 +7,7 @@ from math import floor, sqrt
 from typing import Any, NamedTuple
 
 from mrcnn_steps.debug.errors import KINDS
-from mrcnn_steps.debug.fates import FOUND
+from mrcnn_steps.debug.fates import CAUSES, FOUND
 from mrcnn_steps.debug.funnel.rows import DetectionRow, ObjectRow, PhotoRow
 from mrcnn_steps.debug.funnel.slices import SLICES
 from mrcnn_steps.debug.funnel.worst import worst_objects
@@ -114,9 +114,9 @@ def _item(case: Case) -> dict[str, Any]:
         return nothing | common | {"size": size, "suspected": suspected}
     shape = SLICES["aspect"]
     return common | {
-        "cause": None if row.cause == FOUND else row.cause,
-        "stage": None if row.cause == FOUND else row.stage,
-        "level": row.level,
+        "cause": row.cause if row.cause in CAUSES else None,
+        "stage": row.stage if row.cause in CAUSES else None,
+        "level": row.level or None,
         "border": "yes" if row.at_border else "no",
         "shape": shape.name(shape.key(row)),
         "suspected": None,

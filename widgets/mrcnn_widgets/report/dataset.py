@@ -19,7 +19,9 @@ from mrcnn_steps.debug.datasets import Dataset, entry_at
 from mrcnn_steps.debug.fates import CAUSES, FOUND
 from mrcnn_steps.debug.funnel.figures import Figures
 from mrcnn_steps.debug.funnel.rows import PhotoRow
+from mrcnn_steps.debug.funnel.running import evenly
 from mrcnn_steps.debug.funnel.summary import Funnel
+from mrcnn_steps.debug.funnel.worst import lost_at
 from mrcnn_steps.draw.style import plural
 from mrcnn_steps.files import write_text
 from mrcnn_steps.palette import OBJECT, PURPLE, VERMILLION
@@ -97,7 +99,7 @@ def write_dataset(
     cases = list_cases(funnel.photos, MOST_CASES)
     payload = Payload()
     packed = pack_dataset(payload, cases, funnel, model, read, pictures)
-    payload.add_json("report", {"cases": packed.block})
+    payload.add_json("report", {"kind": "dataset", "cases": packed.block})
     title = f"Where objects are lost: {plural(figures.count, 'photo')}"
     parts = [
         f"<h1>{escape(title)}</h1>",
@@ -108,13 +110,15 @@ def write_dataset(
     if read is not None and pictures and cases:
         parts.insert(2, _worst_cases(cases[:SHOWN], read))
     path = path.absolute()
-    write_text(path, page(title, "\n".join(parts), payload, "dataset"))
+    write_text(path, page(title, "\n".join(parts), payload))
     funnel.to_json(path.with_suffix(".json"))
     return path
 
 
 def _reader(funnel: Funnel, dataset: Dataset) -> Read:
-    """Give what reads the photo of a row."""
+    """Give what reads the photo of a row; a funnel of some photos is given the whole data set."""
+    if len(dataset) != funnel.header.photos:
+        dataset = evenly(dataset, funnel.header.photos)
 
     def read(row: PhotoRow) -> Sample:
         found = entry_at(dataset, row.index, funnel.header.class_names)
@@ -162,7 +166,7 @@ def pack_dataset(
             jpeg, width = picture(sample.image, side)
             about["picture"] = payload.add(f"picture-{row.image_id}", jpeg)
             step = row.width / width
-        packed = pack_photo(row, step, funnel.source)
+        packed = pack_photo(row, step, funnel.source if funnel.figures.explained else None)
         about["packed"] = payload.add_json(f"photo-{row.image_id}", packed)
         if model is not None and sample is not None and traced < MOST_TRACED:
             found = trace(model, sample, funnel.header.class_names)
@@ -175,7 +179,7 @@ def pack_dataset(
             break
     table |= {
         "colors": COLORS,
-        "causes": {key: cause.title for key, cause in CAUSES.items()},
+        "causes": {cause: lost_at(cause) for cause in CAUSES},
         "stages": [stage.key for stage in STAGES],
     }
     block = payload.add_json("cases", table)

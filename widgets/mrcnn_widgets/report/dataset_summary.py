@@ -12,7 +12,9 @@ from mrcnn_steps.debug.fates import CAUSES
 from mrcnn_steps.debug.funnel.columns import percent, points, span
 from mrcnn_steps.debug.funnel.curves import calibration_error
 from mrcnn_steps.debug.funnel.figures import Figures
+from mrcnn_steps.debug.funnel.rows import PhotoRow
 from mrcnn_steps.debug.funnel.slices import ANECDOTES, ENOUGH_PHOTOS, SLICES, Part
+from mrcnn_steps.debug.funnel.table import WITHOUT_MODEL
 from mrcnn_steps.debug.funnel.worst import missed_in, why_command, worst_photos, wrong_in
 from mrcnn_steps.debug.statistics import Interval, wilson
 from mrcnn_widgets.report.addresses import gallery, token
@@ -36,7 +38,7 @@ def summary(figures: Figures, source: Sequence[str] = ()) -> str:
     """
     sections = [_overview(figures)]
     if figures.objects:
-        sections += [_gates(figures)]
+        sections += [_gates(figures) if figures.explained else f"<p>{WITHOUT_MODEL}</p>"]
     if len(figures.claims.score):
         sections += [_kinds(figures)]
     if figures.objects:
@@ -100,7 +102,7 @@ def _overview(figures: Figures) -> str:
         low_high = span(wilson(found, total))
         facts.insert(3, ("share found", f"{percent(found / total)} <small>({low_high})</small>"))
     if figures.ap50 is not None:
-        facts.append(("AP50 of the boxes", f"{figures.ap50:.1f}"))
+        facts.append((f"{figures.ap_name} of the boxes", f"{figures.ap50:.1f}"))
     tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
     return f'<dl class="tiles">{tiles}</dl><p>{link("Search all cases")}</p>'
 
@@ -130,11 +132,11 @@ def _gates(figures: Figures) -> str:
         "Where objects are lost",
         table(
             "The funnel, gate by gate in the order of the pipeline",
-            ("lost at", "", "objects", "share", "95 %", "left", "ΔAP50"),
+            ("lost at", "", "objects", "share", "95 %", "left", f"Δ{figures.ap_name}"),
             rows,
         ),
-        '<p class="note">ΔAP50: how much it would rise if nothing were lost there, each object '
-        "found at the score that it would have.</p>",
+        f'<p class="note">Δ{figures.ap_name}: how much it would rise if nothing were lost there, '
+        "each object found at the score that it would have.</p>",
     )
 
 
@@ -154,7 +156,7 @@ def _kinds(figures: Figures) -> str:
         "What is falsely found",
         table(
             "Wrong detections by kind (TIDE)",
-            ("kind", "", "detections", "score ≥ 0.5", "ΔAP50"),
+            ("kind", "", "detections", "score ≥ 0.5", f"Δ{figures.ap_name}"),
             rows,
         ),
     )
@@ -190,12 +192,13 @@ def _slices(figures: Figures) -> str:
     if figures.count < ENOUGH_PHOTOS:
         said = f'<p class="note">{ANECDOTES.format(photos=f"{figures.count:,}")}</p>'
     parts = []
-    for by, slice_ in SLICES.items():
+    most = "most are lost at" if figures.explained else ""
+    for by, every in figures.slices.items():
+        slice_ = SLICES[by]
         tokens = {
             slice_.name(key): slice_tokens(by, key)
             for key in {slice_.key(row) for row in figures.objects}
         }
-        every = figures.slices[by]
         shown = every[:MOST_CLASSES]
         rows = [_part(part, tokens[part.name]) for part in shown]
         if len(every) > len(shown):
@@ -203,7 +206,7 @@ def _slices(figures: Figures) -> str:
         parts.append(
             table(
                 f"By {slice_.title}",
-                (slice_.title, "found", "share", "95 %", "found", "missed", "most are lost at"),
+                (slice_.title, "found", "share", "95 %", "found", "missed", most),
                 rows,
             )
         )
@@ -244,7 +247,7 @@ def _thresholds(figures: Figures) -> str:
         )
     if len(known) > MOST_CLASSES:
         rows.append((f"and {len(known) - MOST_CLASSES} more", *[""] * 6))
-    head = ("class", "objects", "AP50", "score ≥", "precision", "recall", "F1")
+    head = ("class", "objects", figures.ap_name, "score ≥", "precision", "recall", "F1")
     return section(
         "Which score to ask for", table("The score of the best F1, class by class", head, rows)
     )
@@ -282,11 +285,19 @@ def _worst(figures: Figures, source: Sequence[str]) -> str:
             link(f"{missed_in(photo):,}", MISSED, token("photo", photo.photo)),
             f"{len(photo.objects):,}",
             link(f"{wrong_in(photo):,}", WRONG, token("photo", photo.photo)),
-            f"<code>{escape(why_command(photo.image_id, photo.index, None, source))}</code>",
+            *_explained_by(figures, photo, source),
         )
         for photo in worst_photos(figures.photos())
     ]
     if not rows:
         return ""
-    head = ("photo", "missed", "objects", "wrong", "explain them")
+    head = ("photo", "missed", "objects", "wrong", *["explain them"] * figures.explained)
     return section("The worst photos", table("Those with the most missed objects", head, rows))
+
+
+def _explained_by(figures: Figures, photo: PhotoRow, source: Sequence[str]) -> Cells:
+    """Give the command that explains the misses of a photo, if a model can be asked."""
+    if not figures.explained:
+        return ()
+    command = why_command(photo.image_id, photo.index, None, source)
+    return (f"<code>{escape(command)}</code>",)

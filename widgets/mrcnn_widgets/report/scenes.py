@@ -60,13 +60,13 @@ def layers(photo: PhotoRow) -> list[Layer]:
     ]
 
 
-def pack_photo(photo: PhotoRow, step: float, source: Sequence[str]) -> dict[str, Any]:
+def pack_photo(photo: PhotoRow, step: float, source: Sequence[str] | None) -> dict[str, Any]:
     """Put what the case pages of a photo show into JSON.
 
     Args:
         photo: a row of a funnel.
         step: how many of its pixels one of the stored picture spans.
-        source: see `why_command`.
+        source: see `why_command`; None where no model can be asked.
 
     Returns:
         The `frame` and the `layers` to show; and of its `objects` and `detections`, by number, the
@@ -94,9 +94,9 @@ def pack_photo(photo: PhotoRow, step: float, source: Sequence[str]) -> dict[str,
     }
 
 
-def _commands(photo: PhotoRow, object: int | None, source: Sequence[str]) -> list[str]:
+def _commands(photo: PhotoRow, object: int | None, source: Sequence[str] | None) -> list[str]:
     """Give what explains an object, or all of a photo: for a terminal, if it can, and in Python."""
-    ways = (source, ()) if source else ((),)
+    ways = () if source is None else (source, ()) if source else ((),)
     return [why_command(photo.image_id, photo.index, object, way) for way in ways]
 
 
@@ -112,12 +112,14 @@ def object_facts(row: ObjectRow) -> Facts:
     x1, y1, x2, y2 = row.box
     facts = [
         ("annotation", str(row.annotation_id)),
-        ("box", f"{x2 - x1:.0f} × {y2 - y1:.0f} px, {row.side:.0f} px in the network's input"),
+        ("box", f"{x2 - x1:.0f} × {y2 - y1:.0f} px"),
         ("area of its mask", f"{row.area:,.0f} px²"),
-        ("pyramid level", row.level),
         ("others of its class on it", str(row.crowding)),
         ("at the photo's border", "yes" if row.at_border else "no"),
     ]
+    if row.level:
+        facts.append(("side in the network's input", f"{row.side:.0f} px"))
+        facts.append(("pyramid level", row.level))
     if row.value is not None and row.cause != FOUND:
         facts.append(("what decided", f"{row.value:.3g} against {row.threshold:.3g}"))
     if row.able_score is not None:

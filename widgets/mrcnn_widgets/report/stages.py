@@ -51,12 +51,11 @@ def stages(trace: Trace, payload: Payload, case: str, mask_step: int) -> Iterato
         The records in the order of the pipeline.
     """
     seen = scene(trace)
-    every = in_block(anchors_view.every(trace.anchors), payload, f"{case}-anchors")
     make = {
         "mini_masks": lambda: mini_masks(seen, payload, case),
-        "anchors": lambda: anchors(trace, seen, payload, case, every),
+        "anchors": lambda: anchors(trace, seen, payload, case),
         "rpn_targets": lambda: rpn_targets(trace, seen, payload, case),
-        "proposals": lambda: proposals(trace, payload, case, every),
+        "proposals": lambda: proposals(trace, payload, case),
         "classification": lambda: classification(trace, payload, case),
         "detection": lambda: detection(trace, payload, case),
         "masks": lambda: masks(trace, payload, case, mask_step),
@@ -126,17 +125,23 @@ def mini_masks(seen: Scene, payload: Payload, case: str) -> Record:
     return {"main": "objects", "steps": steps, "first": 0}
 
 
-def anchors(trace: Trace, seen: Scene, payload: Payload, case: str, every: Packed) -> Record:
+def anchors(trace: Trace, seen: Scene, payload: Payload, case: str) -> Record:
     """Stage 2: every anchor by its level, and which objects have one that fits."""
     found = trace.anchors
     counts = ("level", "stride", "cells × shapes", "anchors")
     tables: list[Record] = [
         {"caption": "Anchors", "head": counts, "rows": anchors_view.counts(found)}
     ]
-    hint = "Every anchor, by its level."
-    laid = _step("all anchors", hint, [every, in_json(_objects(seen))])
+    every = _step(
+        "all anchors",
+        "Every anchor, by its level.",
+        [
+            in_block(anchors_view.every(found), payload, f"{case}-anchors"),
+            in_json(_objects(seen)),
+        ],
+    )
     if not seen.names:
-        return {"main": "anchors", "steps": [laid], "tables": tables}
+        return {"main": "anchors", "steps": [every], "tables": tables}
     best = best_anchors(found, seen.boxes)
     covered = best.iou >= COVERED
     rows = []
@@ -154,7 +159,7 @@ def anchors(trace: Trace, seen: Scene, payload: Payload, case: str, every: Packe
         main="objects",
         rows=payload.add_json(f"{case}-covered", rows),
     )
-    return {"main": "anchors", "steps": [laid, fit], "tables": tables}
+    return {"main": "anchors", "steps": [every, fit], "tables": tables}
 
 
 def rpn_targets(trace: Trace, seen: Scene, payload: Payload, case: str) -> Record:
@@ -207,10 +212,8 @@ def classification(trace: Trace, payload: Payload, case: str) -> Record:
                 "label": label,
             }
         )
-    patterns = classification_view.details(trace, None)
     return {
         "main": "proposals",
-        "patterns": {layer.name: in_json(layer) for layer in patterns},
         "steps": [
             _step(
                 "proposals",
@@ -231,12 +234,16 @@ def classification(trace: Trace, payload: Payload, case: str) -> Record:
 
 def masks(trace: Trace, payload: Payload, case: str, mask_step: int) -> Record:
     """Stage 7: soft masks and detections in the photo, and the pasted mask of each."""
-    rows, probs = [], trace.mask_probs
+    rows = []
     for row in range(len(trace.detections)):
-        soft = None if probs is None else probs[row]
+        label = int(trace.detections.labels[row])
+        soft = masks_view.soft_mask(trace, row, label)
         truth = masks_view.find_truth(trace, row)
         mask = None if soft is None else masks_view.pasted(trace, row, soft)
-        layers = [masks_view.object_layer(truth), masks_view.pasted_layer(trace, row, mask)]
+        layers = [
+            masks_view.context(trace, None, truth)[1],
+            masks_view.pasted_layer(trace, row, mask),
+        ]
         rows.append(
             {
                 "facts": masks_view.facts(trace, row, truth, soft, mask),
@@ -246,7 +253,8 @@ def masks(trace: Trace, payload: Payload, case: str, mask_step: int) -> Record:
                 ],
             }
         )
-    objects, detections, soft_masks, *_ = masks_view.layers(trace)
+    soft_masks = masks_view.context(trace, None, None)[0]
+    shown = [*masks_view.layers(trace)[:2], soft_masks]
     return {
         "frame": "photo",
         "main": "detections",
@@ -256,7 +264,7 @@ def masks(trace: Trace, payload: Payload, case: str, mask_step: int) -> Record:
                 "Detections and their soft masks; pick one to see its mask in pixels.",
                 [
                     in_block(each, payload, f"{case}-masks-{each.name}".replace(" ", "-"))
-                    for each in (objects, soft_masks, detections)
+                    for each in (shown[0], shown[2], shown[1])
                 ],
                 rows=payload.add_json(f"{case}-masks", rows),
             )

@@ -15,7 +15,7 @@ import { parseSearch, printSearch } from "./search.js";
  * @property {Case[]} cases
  * @property {import("./crops.js").Photos} photos
  * @property {Record<string, string>} colors of a box, by what a case is
- * @property {Record<string, string>} causes what an object was lost at, in words
+ * @property {Record<string, string>} causes what became of a missed object, by its cause
  * @property {(one: Case, query: string) => string | null} stagesOf address of a case's stages
  */
 
@@ -33,7 +33,7 @@ export const SEARCH_HELP =
 export function outcomeOf({ item }, { causes }) {
   if (item.is === "found") return `found ${item.score?.toFixed(2) ?? ""}`;
   const kind = item.kind ? ` (${item.kind})` : "";
-  if (item.is === "missed") return `lost at ${causes[String(item.cause)]}${kind}`;
+  if (item.is === "missed") return (causes[String(item.cause)] ?? "missed") + kind;
   return `wrong ${Number(item.score).toFixed(2)}${kind}`;
 }
 

@@ -12,8 +12,7 @@ import { ready } from "./packs.js";
  * @typedef {{ caption: string, head: string[], rows: string[][] }} Table
  * @typedef {[string, number, string]} Bar name, share and color
  * @typedef {{ facts: Facts, bars?: Bar[], layers?: Packed[], box?: number[], refined?: number[], label?: number }} RowRecord
- * @typedef {{ name: string, label: string, min?: number, max?: number, step?: number, value?: number, own?: number, checked?: boolean }} Control
- *   a slider, or a box to check
+ * @typedef {{ name: string, label: string, min: number, max: number, step: number | "any", value: number }} Control
  *
  * @typedef {object} StageRecord
  * @property {string} key
@@ -53,7 +52,7 @@ export class Stage {
     const here = steps[step];
     const known = row === null || !here?.rows ? null : (await blockJson(here.rows))[row];
     return {
-      layers: [...(here?.layers ?? []).map(ready), ...this.marks(known)],
+      layers: [...(here?.layers ?? []), ...this.marks(known)].map(ready),
       selected: row,
       main: here?.main ?? main,
       facts: known?.facts ?? [],
@@ -64,9 +63,9 @@ export class Stage {
     };
   }
 
-  /** What belongs to a row on the photo. @param {RowRecord | null} known @returns {Ready[]} */
+  /** What belongs to a row on the photo. @param {RowRecord | null} known @returns {Packed[]} */
   marks(known) {
-    return (known?.layers ?? []).map(ready);
+    return known?.layers ?? [];
   }
 
   /** The row that an address names, of a row of the layer. @param {number} row */
