@@ -30,6 +30,10 @@ COMMANDS = {
         "mrcnn_steps.commands.compare",
         "say which objects a second model finds and loses, and at which gate",
     ),
+    "diagnose": (
+        "mrcnn_steps.commands.diagnose",
+        "say what is wrong with a model, or with the data, on COCO annotations",
+    ),
     "lab": ("mrcnn_steps.commands.lab", "open the lessons in JupyterLab"),
     "train": ("mrcnn_steps.commands.train", "train a model on COCO annotations"),
     "evaluate": ("mrcnn_steps.commands.evaluate", "measure a model on COCO annotations"),

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import distributed
@@ -40,11 +41,12 @@ def devices() -> list[str]:
 
 
 @contextmanager
-def process_group(device: str | None) -> Iterator[torch.device]:
+def process_group(device: str | None, patience: timedelta | None = None) -> Iterator[torch.device]:
     """Join the processes that `torchrun` started, if it did.
 
     Args:
         device: What the user asked for; None takes a GPU where there is one.
+        patience: How long a process waits for the others; torch's own minutes without.
 
     Yields:
         The device of this process.
@@ -59,7 +61,7 @@ def process_group(device: str | None) -> Iterator[torch.device]:
     if here.type == "cuda":
         here = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(here)
-    distributed.init_process_group("nccl" if here.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=patience)
     try:
         yield here
     finally:

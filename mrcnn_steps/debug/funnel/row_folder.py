@@ -64,13 +64,26 @@ def collect_rows(
 
 @contextmanager
 def _own_folder(out: Path, resume: bool) -> Iterator[None]:
-    """Have the folder for oneself; rows that are there have to be wanted."""
+    """Have the folder for oneself."""
     out.mkdir(parents=True, exist_ok=True)
     with exclusive(out):
-        there = _files(out)
-        if there and not resume:
-            raise FileExistsError(f"{there[0]}: holds rows already; --resume goes on with them")
+        check_folder(out, resume)
         yield
+
+
+def check_folder(out: Path, resume: bool) -> None:
+    """Refuse a folder that holds rows which nobody wants.
+
+    Args:
+        out: the folder; it may be missing.
+        resume: whether to go on with rows that are there.
+
+    Raises:
+        FileExistsError: there are rows in it, and nobody said to go on.
+    """
+    there = _files(out)
+    if there and not resume:
+        raise FileExistsError(f"{there[0]}: holds rows already; --resume goes on with them")
 
 
 def _files(out: Path) -> list[Path]:

@@ -75,7 +75,7 @@ def funnel(
     if not len(dataset):
         raise ValueError("dataset: found no photos, expected at least one")
     names = _class_names(model, dataset)
-    header = identify(model, dataset, names, {"iou": iou, "score_threshold": score})
+    header = identify(model, dataset, names, {"iou": iou, "score": score})
 
     def observe(index: int) -> PhotoRow:
         try:

@@ -82,14 +82,14 @@ def test_the_header_identifies_annotations_weights_and_settings(small, dataset, 
     header = whole.header
     assert header.photos == len(dataset)
     assert header.class_names == small.class_names
-    assert header.settings["score_threshold"] == small.roi_heads.score_thresh
+    assert header.settings["score"] == small.roi_heads.score_thresh
     same = funnel(small, dataset, photos=1).header
     assert same.weights_sha256 == header.weights_sha256
     assert same.annotations_sha256 != header.annotations_sha256
     with set_to(small, {"rpn.nms_thresh": 0.6, "rpn.pre_nms_top_n": 900}):
         other = funnel(small, dataset, photos=1, score=0.3).header
     differing = {name for name in same.settings if same.settings[name] != other.settings[name]}
-    assert differing == {"rpn.nms_thresh", "rpn.pre_nms_top_n", "score_threshold"}
+    assert differing == {"rpn.nms_thresh", "rpn.pre_nms_top_n", "score"}
     bias = small.roi_heads.box_predictor.cls_score.bias
     with torch.no_grad():
         before = bias[0].item()

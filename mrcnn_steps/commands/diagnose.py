@@ -1,0 +1,179 @@
+"""`mrcnn-steps diagnose`: what is wrong with a model, or with the data, on one's own photos.
+
+    mrcnn-steps diagnose --images DIR --annotations FILE --model MODEL --out FOLDER
+
+Under `torchrun` every process takes a share of the photos; the numbers stay the same.
+"""
+
+import argparse
+import shlex
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from torchvision.models.detection.faster_rcnn import FasterRCNN
+
+from mrcnn_steps.commands.models import add_model_arguments, open_model
+from mrcnn_steps.data import CocoFolder
+from mrcnn_steps.debug.coverage import Coverage, coverage
+from mrcnn_steps.debug.datasets import Dataset
+from mrcnn_steps.debug.findings import Finding, record
+from mrcnn_steps.debug.funnel import Funnel, funnel
+from mrcnn_steps.debug.funnel.row_folder import check_folder
+from mrcnn_steps.debug.funnel.running import evenly
+from mrcnn_steps.debug.funnel.unread import unread
+from mrcnn_steps.debug.priorities import what_first
+from mrcnn_steps.files import write_atomically, write_json
+from mrcnn_steps.model.evaluate import place_in_group
+from mrcnn_steps.model.processes import process_group
+from mrcnn_widgets.report import report
+
+# The first process looks at the data alone, and the others wait for it.
+PATIENCE = timedelta(days=2)
+
+EPILOG = """
+FOLDER receives report.html, funnel.json and causes.csv (a row for each object, with the ids of its
+image and annotation), findings.json, coverage.json, plots, and rows.jsonl, which --resume goes on
+with. Exit status: 0; 1 if the data have errors, or a photo could not be read: all else is told
+nevertheless; 2 after a message about something without which nothing can be told.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `mrcnn-steps diagnose`."""
+    parser.epilog = EPILOG
+    parser.add_argument("--images", type=Path, required=True, help="folder of the photos")
+    parser.add_argument(
+        "--annotations", type=Path, required=True, help="COCO instances file of the photos"
+    )
+    add_model_arguments(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder for everything found")
+    parser.add_argument(
+        "--photos", type=int, metavar="N", help="take N photos, spread evenly (default: all)"
+    )
+    parser.add_argument(
+        "--score",
+        type=float,
+        metavar="S",
+        help="score that a detection has to exceed (default: the model's own)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at data with errors; without it, what cannot be used is left out and counted",
+    )
+    parser.add_argument("--device", help="cuda, cpu, … (default: cuda where there is one)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `mrcnn-steps diagnose`.
+
+    Returns:
+        0; 1 if the data have errors.
+
+    Raises:
+        ValueError, OSError: there are no such data or model, the model has no RPN, or the folder
+            holds another run or cannot be written.
+    """
+    check_folder(args.out, args.resume)
+    with process_group(args.device, PATIENCE) as device:
+        folder = CocoFolder(args.images, args.annotations, strict=args.strict)
+        model = open_model(args)
+        if not isinstance(model, FasterRCNN):
+            raise ValueError(
+                f"{args.model}: found a {type(model).__name__}, which has no RPN whose proposals "
+                "could be followed; expected a Mask R-CNN or Faster R-CNN. The results of any "
+                "detector can be judged with --detections"
+            )
+        return _diagnose(args, folder, model.to(device))
+
+
+def _diagnose(args: argparse.Namespace, folder: CocoFolder, model: FasterRCNN) -> int:
+    dataset: Dataset = folder if args.photos is None else evenly(folder, args.photos)
+    first = place_in_group()[0] == 0
+    cover = _cover(model, dataset) if first else None
+    found = funnel(model, dataset, score=args.score, out=args.out, resume=args.resume)
+    if not first:
+        return 0
+    found = replace(found, source=_source(args))
+    _title(f"What becomes of the objects: {args.model}")
+    print(found.table())
+    boxes_only = sum(
+        each.segmentation is None for i in range(len(folder)) for each in folder.objects(i)
+    )
+    if boxes_only and model.roi_heads.has_mask():
+        print(f"{boxes_only:,} objects have a box and no mask: nothing is said of their masks.")
+    findings = unread(found)
+    _write(args, found, findings, cover)
+    report(found, args.out / "report.html", model=model, dataset=dataset, command=_command(args))
+    _title("What to change first")
+    for number, line in enumerate(what_first(findings, (), cover, found), start=1):
+        print(f"{number}. {line}")
+    return int(any(each.level == "error" for each in findings))
+
+
+def _cover(model: FasterRCNN, dataset: Dataset) -> Coverage | None:
+    """Compare anchors and objects, where the anchors are a grid."""
+    _title("Do the anchors fit?")
+    try:
+        cover = coverage(model, dataset)
+    except ValueError as error:
+        print(f"Left out: {error}")
+        return None
+    print(cover.table())
+    return cover
+
+
+def _source(args: argparse.Namespace) -> tuple[str, ...]:
+    """Give the arguments of `mrcnn-steps why` that name the same data and model."""
+    given = {
+        "--annotations": args.annotations,
+        "--images": args.images,
+        "--model": args.model,
+        "--architecture": args.architecture,
+        "--class-names": args.class_names,
+        "--score": args.score,
+    }
+    return tuple(
+        text for name, value in given.items() if value is not None for text in (name, str(value))
+    )
+
+
+def _command(args: argparse.Namespace) -> str:
+    source = [*_source(args), "--out", str(args.out)]
+    if args.photos is not None:
+        source += ["--photos", str(args.photos)]
+    return shlex.join(["mrcnn-steps", "diagnose", *source])
+
+
+def _write(
+    args: argparse.Namespace,
+    found: Funnel,
+    findings: tuple[Finding, ...],
+    cover: Coverage | None,
+) -> None:
+    out: Path = args.out
+    found.to_json(out / "funnel.json")
+    found.to_csv(out / "causes.csv")
+    _draw(out / "funnel.png", found.plot())
+    write_json(out / "findings.json", [record(each) for each in findings])
+    if cover is not None:
+        write_json(out / "coverage.json", cover.record())
+        _draw(out / "coverage.png", cover.draw())
+
+
+def _draw(path: Path, picture: Any) -> None:
+    write_atomically(path, lambda file: picture.savefig(file, format="png"))
+
+
+def _title(text: str) -> None:
+    print(f"\n{text}\n{'=' * len(text)}")
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    add_arguments(arguments)
+    sys.exit(run(arguments.parse_args()))
