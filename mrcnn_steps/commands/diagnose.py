@@ -19,11 +19,13 @@ from mrcnn_steps.commands.models import add_model_arguments, open_model
 from mrcnn_steps.data import CocoFolder
 from mrcnn_steps.debug.coverage import Coverage, coverage
 from mrcnn_steps.debug.datasets import Dataset
-from mrcnn_steps.debug.findings import Finding, record
+from mrcnn_steps.debug.findings import Finding, record, table
 from mrcnn_steps.debug.funnel import Funnel, funnel
+from mrcnn_steps.debug.funnel.results import from_results
 from mrcnn_steps.debug.funnel.row_folder import check_folder
 from mrcnn_steps.debug.funnel.running import evenly
 from mrcnn_steps.debug.funnel.unread import unread
+from mrcnn_steps.debug.preflight import preflight
 from mrcnn_steps.debug.priorities import what_first
 from mrcnn_steps.files import write_atomically, write_json
 from mrcnn_steps.model.evaluate import place_in_group
@@ -59,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="score that a detection has to exceed (default: the model's own)",
     )
+    parser.add_argument(
+        "--detections",
+        type=Path,
+        metavar="FILE",
+        help="judge these COCO results of any framework instead of a model",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument(
         "--strict",
@@ -81,6 +89,10 @@ def run(args: argparse.Namespace) -> int:
     check_folder(args.out, args.resume)
     with process_group(args.device, PATIENCE) as device:
         folder = CocoFolder(args.images, args.annotations, strict=args.strict)
+        if not len(folder):
+            raise ValueError(f"{args.annotations}: found no photos that can be used")
+        if args.detections is not None:
+            return _judge(args, folder)
         model = open_model(args)
         if not isinstance(model, FasterRCNN):
             raise ValueError(
@@ -94,25 +106,63 @@ def run(args: argparse.Namespace) -> int:
 def _diagnose(args: argparse.Namespace, folder: CocoFolder, model: FasterRCNN) -> int:
     dataset: Dataset = folder if args.photos is None else evenly(folder, args.photos)
     first = place_in_group()[0] == 0
-    cover = _cover(model, dataset) if first else None
+    data, cover = (_preflight(args, folder, model), _cover(model, dataset)) if first else ((), None)
+    if args.strict and _errors(data):
+        return 1
     found = funnel(model, dataset, score=args.score, out=args.out, resume=args.resume)
     if not first:
         return 0
     found = replace(found, source=_source(args))
     _title(f"What becomes of the objects: {args.model}")
     print(found.table())
-    boxes_only = sum(
-        each.segmentation is None for i in range(len(folder)) for each in folder.objects(i)
-    )
-    if boxes_only and model.roi_heads.has_mask():
-        print(f"{boxes_only:,} objects have a box and no mask: nothing is said of their masks.")
-    findings = unread(found)
-    _write(args, found, findings, cover)
+    _say_boxes_only(folder, model)
+    data += unread(found)
+    _write(args.out, found, data, cover)
     report(found, args.out / "report.html", model=model, dataset=dataset, command=_command(args))
+    return _end(data, cover, found)
+
+
+def _judge(args: argparse.Namespace, folder: CocoFolder) -> int:
+    """Judge the results of any detector, without a model."""
+    if args.photos is not None or args.resume:
+        raise ValueError("--detections: expected without --photos and --resume; all are judged")
+    data = _preflight(args, folder, None)
+    if args.strict and _errors(data):
+        return 1
+    args.out.mkdir(parents=True, exist_ok=True)
+    found = from_results(folder, args.detections, score=args.score)
+    _title(f"What becomes of the objects: {args.detections}")
+    print(found.table())
+    _write(args.out, found, data, None)
+    return _end(data, None, found)
+
+
+def _end(data: tuple[Finding, ...], cover: Coverage | None, found: Funnel) -> int:
     _title("What to change first")
-    for number, line in enumerate(what_first(findings, (), cover, found), start=1):
+    for number, line in enumerate(what_first(data, (), cover, found), start=1):
         print(f"{number}. {line}")
-    return int(any(each.level == "error" for each in findings))
+    return int(_errors(data))
+
+
+def _preflight(
+    args: argparse.Namespace, folder: CocoFolder, model: FasterRCNN | None
+) -> tuple[Finding, ...]:
+    _title("What is wrong with the data?")
+    # Who wants an answer from a few photos does not want all of them decoded.
+    found = preflight(folder, model, photos="pixels" if args.photos is None else "headers")
+    print(table(found))
+    return found
+
+
+def _errors(findings: tuple[Finding, ...]) -> bool:
+    return any(each.level == "error" for each in findings)
+
+
+def _say_boxes_only(folder: CocoFolder, model: FasterRCNN) -> None:
+    objects = (each for index in range(len(folder)) for each in folder.objects(index))
+    count = sum(each.segmentation is None for each in objects)
+    if count and model.roi_heads.has_mask():
+        print(f"{count:,} objects have a box and no mask: nothing is said about their masks.")
 
 
 def _cover(model: FasterRCNN, dataset: Dataset) -> Coverage | None:
@@ -143,23 +193,17 @@ def _source(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _command(args: argparse.Namespace) -> str:
-    source = [*_source(args), "--out", str(args.out)]
-    if args.photos is not None:
-        source += ["--photos", str(args.photos)]
-    return shlex.join(["mrcnn-steps", "diagnose", *source])
+    given = [*_source(args), "--out", str(args.out)]
+    for name, value in (("--photos", args.photos), ("--detections", args.detections)):
+        given += [] if value is None else [name, str(value)]
+    return shlex.join(["mrcnn-steps", "diagnose", *given])
 
 
-def _write(
-    args: argparse.Namespace,
-    found: Funnel,
-    findings: tuple[Finding, ...],
-    cover: Coverage | None,
-) -> None:
-    out: Path = args.out
+def _write(out: Path, found: Funnel, data: tuple[Finding, ...], cover: Coverage | None) -> None:
     found.to_json(out / "funnel.json")
     found.to_csv(out / "causes.csv")
     _draw(out / "funnel.png", found.plot())
-    write_json(out / "findings.json", [record(each) for each in findings])
+    write_json(out / "findings.json", {"data": [record(each) for each in data]})
     if cover is not None:
         write_json(out / "coverage.json", cover.record())
         _draw(out / "coverage.png", cover.draw())

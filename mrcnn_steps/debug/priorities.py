@@ -11,6 +11,7 @@ from mrcnn_steps.class_names import printable
 from mrcnn_steps.debug.coverage import Coverage
 from mrcnn_steps.debug.findings import Finding
 from mrcnn_steps.debug.funnel.figures import Figures, Gate, Kind
+from mrcnn_steps.debug.funnel.rows import UNEXPLAINED
 from mrcnn_steps.debug.funnel.summary import Funnel
 from mrcnn_steps.debug.remedies import SETTING_OF_GATE
 
@@ -31,6 +32,7 @@ TRAINING = {
     "box": "train the box head on them: it moves a right box away",
     "merged": "it is one detection for two objects: look whether both are annotated rightly",
     "mask": "train the mask head on them, or check the outlines of the annotations",
+    UNEXPLAINED: "a model would tell at which gate, and what to do about it",
     "min_size": "enlarge the input: their boxes are all but empty",
 }
 
