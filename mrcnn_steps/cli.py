@@ -6,6 +6,7 @@ imported.
 
 import argparse
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from mrcnn_steps.threads import prepare
 COMMANDS = {
     "inspect": (
         "mrcnn_steps.commands.inspect",
-        "draw every stage of a photo, and print its tensors",
+        "show every stage of a photo in a page to explore, and print its tensors",
     ),
     "why": (
         "mrcnn_steps.commands.why",
@@ -51,7 +52,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
         chosen: a key of `COMMANDS`, or anything else for none.
 
     Returns:
-        The parser; it sets `command`.
+        The parser; it sets `command`. What was typed is added as `typed`.
     """
     parser = argparse.ArgumentParser(
         prog="mrcnn-steps", description="See a Mask R-CNN think, step by step."
@@ -135,6 +136,7 @@ def _run(given: Sequence[str]) -> int:
         # argparse has printed a help text or what is wrong.
         return FAILED if end.code else 0
     module, _ = COMMANDS[args.command]
+    args.typed = shlex.join(["mrcnn-steps", *given])
     return import_module(module).run(args)
 
 

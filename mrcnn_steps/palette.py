@@ -4,6 +4,7 @@ Two things that differ in color differ in dash as well, so that nothing is told 
 """
 
 import colorsys
+from functools import cache
 from typing import Literal, NamedTuple
 
 # Okabe & Ito, "Color Universal Design" (2008): eight colors that people with any of the common
@@ -69,12 +70,17 @@ def palette(count: int) -> list[str]:
     Returns:
         `#rrggbb` colors, distinct for as long as the eye allows.
     """
+    return list(_palette(count))
+
+
+@cache
+def _palette(count: int) -> tuple[str, ...]:
     hues = [
         colorsys.hls_to_rgb(0.61803 * i % 1, 0.45 + 0.2 * (i % 3), 0.75)
         for i in range(count - len(OKABE_ITO))
     ]
     extra = ["#" + "".join(f"{round(255 * part):02X}" for part in hue) for hue in hues]
-    return [*OKABE_ITO, *extra][:count]
+    return (*OKABE_ITO, *extra)[:count]
 
 
 def class_colors(count: int) -> list[str]:

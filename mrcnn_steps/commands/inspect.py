@@ -1,4 +1,4 @@
-"""`mrcnn-steps inspect`: a photo through every stage, as a table, pictures and a page."""
+"""`mrcnn-steps inspect`: a photo through every stage, as a page to explore, pictures, a table."""
 
 import argparse
 from pathlib import Path
@@ -7,9 +7,13 @@ from torchvision.models.detection.faster_rcnn import FasterRCNN
 from tqdm import tqdm
 
 from mrcnn_steps.commands.models import add_model_arguments, open_model
+from mrcnn_steps.commands.reports import add_report_arguments
 from mrcnn_steps.data import open_photo, samples
 from mrcnn_steps.gallery import PAGE, check_folder, write_folder
 from mrcnn_steps.tracing import trace
+from mrcnn_widgets.report import report
+from mrcnn_widgets.report.origin import Origin
+from mrcnn_widgets.report.photo import check_path
 
 DEFAULT_SAMPLE = "voc_people"
 
@@ -24,8 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"an image file, or one of {', '.join(samples())} (default: {DEFAULT_SAMPLE})",
     )
     add_model_arguments(parser)
+    add_report_arguments(parser, "--out", "file to write (default: inspect-PHOTO.html)")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder to write (default: inspect-PHOTO)"
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="also draw every stage as a picture, into this folder",
     )
 
 
@@ -36,12 +44,16 @@ def run(args: argparse.Namespace) -> int:
         0.
 
     Raises:
-        ValueError, OSError: there is no such photo or model, or the folder must not be written.
+        ValueError, OSError: there is no such photo or model, or file or folder must not be
+            written.
     """
     photo = open_photo(args.photo)
-    out = (args.out or Path(f"inspect-{photo.name}")).resolve()
-    check_folder(out)
-    # In a terminal: what takes seconds before the first picture.
+    out = (args.out or Path(f"inspect-{photo.name}.html")).resolve()
+    check_path(out)
+    pictures = None if args.pictures is None else args.pictures.resolve()
+    if pictures is not None:
+        check_folder(pictures)
+    # In a terminal: what takes seconds before there is anything to see.
     with tqdm(total=2, desc="load the model", unit="", leave=False, disable=None) as bar:
         model = open_model(args)
         if not isinstance(model, FasterRCNN):
@@ -54,6 +66,10 @@ def run(args: argparse.Namespace) -> int:
         t = trace(model, photo)
         bar.update()
     table = t.table()
-    count = write_folder(t, table, photo.name, out)
-    print(f"\n{count} pictures: {out / PAGE}")
+    if pictures is not None:
+        count = write_folder(t, table, photo.name, pictures)
+        print(f"\n{count} pictures: {pictures / PAGE}")
+    origin = Origin(args.photo, args.model)
+    report(t, out, photos=not args.no_photos, origin=origin, command=args.typed)
+    print(f"\nOpen {out}")
     return 0

@@ -1,17 +1,20 @@
 """`mrcnn-steps why`: why an object was missed, or where a detection came from.
 
 mrcnn-steps why PHOTO [--object N | --all] [--annotations FILE [--images DIR]] [--json]
+                      [--report FILE.html]
 """
 
 import argparse
 import json
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from mrcnn_steps.commands.models import add_model_arguments, open_model
+from mrcnn_steps.commands.reports import add_report_arguments
 from mrcnn_steps.data import CocoFolder, Sample, open_photo, samples
 from mrcnn_steps.debug.explanation import Explanation, explain_missed
 from mrcnn_steps.debug.fates import Fate, fates
@@ -21,6 +24,9 @@ from mrcnn_steps.debug.words import sentences, verdict
 from mrcnn_steps.files import write_atomically
 from mrcnn_steps.matching import overlaps
 from mrcnn_steps.tracing import Trace, trace
+from mrcnn_widgets.report import report
+from mrcnn_widgets.report.origin import Origin
+from mrcnn_widgets.report.photo import check_path
 
 # Candidates that are listed below the detection that suppressed them.
 MOST_SUPPRESSED = 5
@@ -64,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="with --object: draw its picture into this file"
     )
+    add_report_arguments(
+        parser, "--report", "also write a page to explore, as `mrcnn-steps inspect` does"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             written.
     """
     _check(args)
-    photo = _open(args)
+    photo, read = _open(args)
     model = open_model(args)
     if not isinstance(model, FasterRCNN):
         raise ValueError(
@@ -88,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
     if not every:
         if args.object is not None:
             raise ValueError(f"--object {args.object}: {args.photo} has no annotated objects")
+        if args.report is not None:
+            _write_report(traced, None, read, args)
         _print_detections(traced, args)
         return 0
     if args.object is not None and not 0 <= args.object < len(every):
@@ -95,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     told = None
     if args.object is not None:
         told = explain_missed(traced, args.object, score_threshold=args.score)
+    if args.report is not None:
+        _write_report(traced, told, read, args)
     if args.json:
         about = {} if told is None else {told.fate.object: told.remedies}
         print(json.dumps([_record(fate, about.get(fate.object)) for fate in every], indent=1))
@@ -117,14 +130,18 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError("--out: expected together with --object N, whose picture it is")
     if args.out is not None and not args.out.parent.is_dir():
         raise FileNotFoundError(f"{args.out.parent}: no such folder to write {args.out.name}")
+    if args.report is not None:
+        check_path(args.report)
+    elif args.no_photos:
+        raise ValueError("--no-photos: expected together with --report FILE.html")
     if args.images is not None and args.annotations is None:
         raise ValueError("--images: expected together with --annotations FILE")
 
 
-def _open(args: argparse.Namespace) -> Sample:
-    """Give the photo, with its annotations where there are any."""
+def _open(args: argparse.Namespace) -> tuple[Sample, str | None]:
+    """Give the photo, with its annotations where there are any, and how Python reads those."""
     if args.annotations is None:
-        return open_photo(args.photo)
+        return open_photo(args.photo), None
     path = Path(args.photo)
     beside = path.parent if path.is_file() else args.annotations.parent
     images = args.images or beside
@@ -133,7 +150,8 @@ def _open(args: argparse.Namespace) -> Sample:
         file = folder.image_path(index)
         names = (str(image_id), file.name, str(file.relative_to(images)))
         if args.photo in names or (path.is_file() and file.resolve() == path.resolve()):
-            return folder[index]
+            where = f"CocoFolder({str(images)!r}, {str(args.annotations)!r})"
+            return folder[index], f"{where}.by_image_id({image_id})"
     raise ValueError(
         f"{args.photo}: {args.annotations} has no photo of this name or id; it has "
         f"{len(folder)}, such as {', '.join(map(str, folder.image_ids[:3]))}"
@@ -226,6 +244,26 @@ def _record(fate: Fate, remedies: tuple[Remedy, ...] | None) -> dict[str, Any]:
     """Give a fate as JSON; remedies only of one that was asked about."""
     record = asdict(fate)
     return record if remedies is None else record | {"remedies": [asdict(r) for r in remedies]}
+
+
+def _write_report(
+    traced: Trace, told: Explanation | None, read: str | None, args: argparse.Namespace
+) -> None:
+    """Write the page, with the remedies of the object that was asked about."""
+    found = {} if told is None or told.fate.found else {told.fate.object: told.remedies}
+    given = {"--annotations": args.annotations, "--images": args.images}
+    options = [(name, str(value)) for name, value in given.items() if value is not None]
+    origin = Origin(args.photo, args.model, read, tuple(chain.from_iterable(options)))
+    report(
+        traced,
+        args.report,
+        photos=not args.no_photos,
+        remedies=found,
+        origin=origin,
+        command=args.typed,
+    )
+    if not args.json:
+        print(f"Open {args.report.resolve()}\n")
 
 
 def _draw(explained: Explanation, out: Path) -> None:

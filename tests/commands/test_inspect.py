@@ -1,5 +1,6 @@
-"""The command `mrcnn-steps`, and `inspect` from a photo to a folder of pictures."""
+"""The command `mrcnn-steps`, and `inspect` from a photo to a report and a folder of pictures."""
 
+import json
 import os
 import stat
 import subprocess
@@ -34,7 +35,13 @@ def checkpoint(tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def few(monkeypatch):
+def no_report(monkeypatch):
+    """Write no report, where a test is about pictures."""
+    monkeypatch.setattr(inspect, "report", lambda *args, **options: None)
+
+
+@pytest.fixture
+def few(monkeypatch, no_report):
     """Draw three of the pictures, where a test is not about them."""
     monkeypatch.setattr(gallery, "SCENES", tuple(gallery.SCENES[i] for i in (2, 4, 18)))
 
@@ -59,19 +66,36 @@ class Page(HTMLParser):
 
 
 class TestInspect:
-    def test_writes_the_pictures_and_the_page_of_the_default_sample(
+    def test_writes_the_report_on_the_default_sample(
         self, checkpoint, tmp_path, monkeypatch, capsys
     ):
         monkeypatch.chdir(tmp_path)
         assert main(["inspect", "--model", checkpoint]) == 0
-        out = tmp_path / "inspect-voc_people"
+        names = ["inspect-voc_people.html", "inspect-voc_people.html.json"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == names
+        printed = capsys.readouterr().out
+        assert "target_rpn_match          shape: (1023,)" in printed
+        assert printed.splitlines()[-1] == f"Open {tmp_path / names[0]}"
+        twin = json.loads((tmp_path / names[1]).read_text())
+        assert twin["made"]["command"] == f"mrcnn-steps inspect --model {checkpoint}"
+
+    def test_the_report_goes_where_it_is_told_without_the_photo(self, checkpoint, tmp_path):
+        out = tmp_path / "deep" / "cat.html"
+        arguments = ["inspect", "cat", "--model", checkpoint, "--out", str(out), "--no-photos"]
+        assert main(arguments) == 0
+        assert "<img" not in out.read_text()
+
+
+class TestPictures:
+    def test_every_stage_and_a_page(self, no_report, checkpoint, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        assert main(["inspect", "--model", checkpoint, "--pictures", "pictures"]) == 0
+        out = tmp_path / "pictures"
         assert [path.name for path in tmp_path.iterdir()] == [out.name]
         names = sorted(path.name for path in out.glob("*.png"))
         assert names[0] == "00-pipeline.png"
         assert len(names) == len(gallery.SCENES) == 20
-        printed = capsys.readouterr().out
-        assert "target_rpn_match          shape: (1023,)" in printed
-        assert str(out / "index.html") in printed
+        assert str(out / "index.html") in capsys.readouterr().out
 
         page = Page(out / "index.html")
         assert [image["src"] for image in page.images] == names
@@ -87,11 +111,11 @@ class TestInspect:
         assert "prefers-color-scheme: dark" in text
         assert "//" not in text
 
-    def test_an_image_file_has_no_annotations_to_draw(self, checkpoint, tmp_path):
+    def test_an_image_file_has_no_annotations_to_draw(self, no_report, checkpoint, tmp_path):
         photo = tmp_path / "<b>&photo.png"
         Image.new("RGB", (40, 30), "teal").save(photo)
         out = tmp_path / "deep" / "folder"
-        assert main(["inspect", str(photo), "--model", checkpoint, "--out", str(out)]) == 0
+        assert main(["inspect", str(photo), "--model", checkpoint, "--pictures", str(out)]) == 0
         page = Page(out / "index.html")
         assert len(page.images) == sum(s.needs != "annotations" for s in gallery.SCENES)
         assert "b" not in page.tags
@@ -102,7 +126,7 @@ class TestInspect:
 
     def test_replaces_what_it_wrote_before(self, few, checkpoint, tmp_path):
         out = tmp_path / "out"
-        arguments = ["inspect", "voc_people", "--model", checkpoint, "--out", str(out)]
+        arguments = ["inspect", "voc_people", "--model", checkpoint, "--pictures", str(out)]
         assert main(arguments) == 0
         (out / "00-sample.png").write_text("stale")
         assert main(arguments) == 0
@@ -111,7 +135,7 @@ class TestInspect:
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
     def test_fills_an_empty_folder(self, few, checkpoint, tmp_path):
-        assert main(["inspect", "--model", checkpoint, "--out", str(tmp_path)]) == 0
+        assert main(["inspect", "--model", checkpoint, "--pictures", str(tmp_path)]) == 0
         assert (tmp_path / "index.html").is_file()
 
     @pytest.mark.parametrize(
@@ -127,13 +151,13 @@ class TestInspect:
     ):
         for name, text in files.items():
             (tmp_path / name).write_text(text)
-        assert main(["inspect", "--model", checkpoint, "--out", str(tmp_path)]) == 2
+        assert main(["inspect", "--model", checkpoint, "--pictures", str(tmp_path)]) == 2
         assert f"holds '{named}', which `inspect` did not write" in capsys.readouterr().err
         assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
 
     def test_a_folder_called_like_a_picture_is_not_deleted(self, few, checkpoint, tmp_path, capsys):
         out = tmp_path / "out"
-        arguments = ["inspect", "--model", checkpoint, "--out", str(out)]
+        arguments = ["inspect", "--model", checkpoint, "--pictures", str(out)]
         assert main(arguments) == 0
         picture = next(out.glob("*.png"))
         picture.unlink()
@@ -145,7 +169,7 @@ class TestInspect:
 
     def test_rights_stay_as_they_were(self, few, checkpoint, tmp_path):
         out = tmp_path / "out"
-        arguments = ["inspect", "--model", checkpoint, "--out", str(out)]
+        arguments = ["inspect", "--model", checkpoint, "--pictures", str(out)]
         assert main(arguments) == 0
         out.chmod(0o700)
         (out / "index.html").chmod(0o600)
@@ -159,14 +183,14 @@ class TestInspect:
 
     def test_never_replaces_the_current_folder(self, checkpoint, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
-        assert main(["inspect", "--model", checkpoint, "--out", "."]) == 2
+        assert main(["inspect", "--model", checkpoint, "--pictures", "."]) == 2
         assert "is the current folder" in capsys.readouterr().err
 
     def test_a_failure_leaves_the_old_folder_as_it_was(
         self, few, checkpoint, tmp_path, monkeypatch
     ):
         out = tmp_path / "out"
-        arguments = ["inspect", "--model", checkpoint, "--out", str(out)]
+        arguments = ["inspect", "--model", checkpoint, "--pictures", str(out)]
         assert main(arguments) == 0
         before = {path.name: path.read_bytes() for path in out.iterdir()}
 
@@ -191,21 +215,24 @@ class TestMistakes:
         [
             (["nowhere.jpg"], "nowhere.jpg: no such file, and no bundled photo ("),
             (["text.jpg"], "text.jpg: found no readable image"),
-            ([".", "--out", "out"], ": found a directory, expected an image"),
+            (["."], ": found a directory, expected an image"),
             (["--model", "nowhere.safetensors"], "nowhere.safetensors: no such checkpoint"),
             (["--model", "text.jpg"], "text.jpg: found "),
-            (["--out", "text.jpg"], "text.jpg: found a file, expected a folder"),
+            (["--out", "text.jpg"], "text.jpg: expected a file to write that ends in .html"),
+            (["--out", "folder.html"], "folder.html: found a folder, expected a file"),
+            (["--pictures", "text.jpg"], "text.jpg: found a file, expected a folder"),
         ],
     )
     def test_of_inspect(self, tmp_path, monkeypatch, capsys, arguments, said):
         monkeypatch.chdir(tmp_path)
         Path("text.jpg").write_text("these are words")
+        Path("folder.html").mkdir()
         assert main(["inspect", *arguments]) == 2
         error = capsys.readouterr().err
         assert said in error
         assert error.startswith("mrcnn-steps: ")
         assert error.count("\n") == 1
-        assert [path.name for path in tmp_path.iterdir()] == ["text.jpg"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.html", "text.jpg"]
 
     @pytest.mark.parametrize("arguments", [[], ["fly"], ["inspect", "--nope"]])
     def test_of_the_command_line(self, capsys, arguments):

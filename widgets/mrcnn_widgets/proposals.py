@@ -23,8 +23,8 @@ from mrcnn_widgets.views.objects import around
 
 STEPS = tuple(view.VIEWS)
 WHOLE_PHOTO = -1
-# Boxes that one can still tell apart, and as many as a photo bears.
-FEW, MANY = 10, 2000
+# Boxes that one can still tell apart.
+FEW = 10
 # No slider, which would round the usual 0.001 to its step.
 PIXELS = {"min": 0.0, "max": 256.0, "step": 1.0, "width": "170px"}
 
@@ -51,7 +51,7 @@ class ProposalExplorer(Explorer):
     object = Whole(
         WHOLE_PHOTO, min=WHOLE_PHOTO, help="Boxes around this object are drawn; -1 for all."
     )
-    limit = Whole(FEW, min=1, max=MANY, help="Boxes to draw: the best of the step.")
+    limit = Whole(FEW, min=1, max=view.MOST, help="Boxes to draw: the best of the step.")
     pre_nms_top_n = Whole(
         min=1,
         help="Candidates that enter: the anchors of highest objectness (of each level, or all).",
@@ -175,7 +175,7 @@ class ProposalExplorer(Explorer):
 
     def show_all(self) -> None:
         """Draw the boxes of the whole photo, as many as can be drawn."""
-        self.limit, self.object = MANY, WHOLE_PHOTO
+        self.limit, self.object = view.MOST, WHOLE_PHOTO
 
     @property
     def picked(self) -> int | None:

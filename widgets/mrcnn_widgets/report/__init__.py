@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     from mrcnn_steps.debug.datasets import Dataset
     from mrcnn_steps.debug.funnel.summary import Funnel
+    from mrcnn_steps.debug.remedies import Remedy
     from mrcnn_steps.tracing import Trace
+    from mrcnn_widgets.report.origin import Origin
 
 
 def report(
@@ -21,26 +23,29 @@ def report(
     model: FasterRCNN | None = None,
     dataset: Dataset | None = None,
     photos: bool = True,
-    explained: Sequence[int] = (),
+    remedies: Mapping[int, Sequence[Remedy]] | None = None,
+    origin: Origin | None = None,
     command: str | None = None,
 ) -> Path:
     """Write a report that any browser opens.
 
     Args:
         subject: the trace of a photo, or the funnel of a data set.
-        path: of the HTML file; a JSON file of the same name is written beside it.
+        path: of the HTML file; what it says is written beside it as JSON.
         model: of a funnel, to trace its worst photos with, whose cases then have a lineage.
         dataset: of a funnel, to show its photos.
         photos: False leaves photos themselves out.
-        explained: objects of a photo for which the report says what would bring them back; takes
-            seconds for each.
+        remedies: of a photo, what would bring objects back, by their numbers, such as
+            `{3: mrcnn_steps.debug.remedies(trace, 3)}`.
+        origin: of a photo, what it was traced with, so that the report says how to get back there.
         command: what made the report, to be told in it.
 
     Returns:
         The absolute path of the HTML file.
 
     Raises:
-        ValueError: the path does not end in ".html", or there is no such object to explain.
+        ValueError: the path does not end in ".html", or remedies are of an object that is not
+            there.
         OSError: a file cannot be written; names it.
     """
     # The package is imported with `mrcnn_widgets`, torch only when a report is made.
@@ -50,4 +55,4 @@ def report(
 
     if isinstance(subject, Funnel):
         return write_dataset(subject, Path(path), model, dataset, photos, command)
-    return write_photo(subject, Path(path), photos, explained, command)
+    return write_photo(subject, Path(path), photos, remedies or {}, origin, command)

@@ -14,7 +14,7 @@ import torch
 from mrcnn_steps.proposals import Proposals
 from mrcnn_steps.steps import TURNED_AWAY
 from mrcnn_steps.tracing import Trace
-from mrcnn_widgets.report.packing import in_json
+from mrcnn_widgets.report.packing import Packed, in_json
 from mrcnn_widgets.report.payload import Payload
 from mrcnn_widgets.scene import scene
 from mrcnn_widgets.viewer import wire
@@ -28,6 +28,11 @@ Record = dict[str, Any]
 # Candidates of stage 6 that travel: those over the model's threshold, or this many if there are
 # fewer; and at most as many as the second number.
 USUAL, MOST = 3000, 12_000
+# Candidates of stage 4 that are drawn until somebody asks for another number.
+FEW = 60
+# Up to this many boxes `torchvision.ops.batched_nms` spreads groups apart, on each kind of device;
+# it counts their 4000 and 100,000 numbers.
+SPREAD = {"cpu": 1000, "cuda": 25_000}
 
 
 def table(arrays: Mapping[str, np.ndarray], payload: Payload, name: str) -> Record:
@@ -46,8 +51,18 @@ def table(arrays: Mapping[str, np.ndarray], payload: Payload, name: str) -> Reco
     return {"block": payload.add_compressed(name, zlib.compress(raw, 9)), "arrays": places}
 
 
-def proposals(trace: Trace, payload: Payload, case: str) -> Record:
-    """Stage 4: every candidate before NMS."""
+def proposals(trace: Trace, payload: Payload, case: str, anchors: Packed) -> Record:
+    """Stage 4: every candidate before NMS.
+
+    Args:
+        trace: of a photo.
+        payload: gets the block.
+        case: begins its name.
+        anchors: the layer of all anchors, from which the candidates' own are taken.
+
+    Returns:
+        The stage's record.
+    """
     found: Proposals = trace.proposals
     seen = scene(trace)
     nothing = np.zeros(0, np.int64)
@@ -85,8 +100,16 @@ def proposals(trace: Trace, payload: Payload, case: str) -> Record:
             "limit": found.post_nms_top_n,
             "min_size": found.min_size,
         },
+        "anchors": anchors,
+        "object_boxes": seen.boxes.tolist(),
+        "draws": {
+            "few": FEW,
+            "most": proposals_view.MOST,
+            "around": proposals_view.AROUND,
+            "reached": proposals_view.REACHED,
+        },
         "per_level": found.per_level,
-        "reached": proposals_view.REACHED,
+        "spread": SPREAD.get(found.rows.device.type, SPREAD["cuda"]),
     }
 
 
@@ -123,6 +146,13 @@ def detection(trace: Trace, payload: Payload, case: str) -> Record:
             "foreground": len(found.foreground_rows),
         },
         "floor": floor,
+        "draws": {
+            "likely": detection_view.LIKELY,
+            "best": detection_view.BEST,
+            "most": detection_view.MOST_DRAWN,
+            "labeled": detection_view.MOST_LABELED,
+        },
+        "spread": SPREAD.get(rows.device.type, SPREAD["cuda"]),
         "cut": cut,
         "image_size": trace.image_size,
         "settings": {

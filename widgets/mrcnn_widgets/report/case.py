@@ -1,15 +1,16 @@
 """A photo of a report: its stages, its objects and detections with what became of each."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from tqdm import tqdm
 
 from mrcnn_steps.debug.errors import describe_error
 from mrcnn_steps.debug.funnel.rows import PhotoRow
 from mrcnn_steps.debug.lineage import Lineage, describe
-from mrcnn_steps.debug.remedies import remedies
+from mrcnn_steps.debug.remedies import Remedy
 from mrcnn_steps.debug.words import sentences
 from mrcnn_steps.stages import STAGES
-from mrcnn_steps.tensors import tabulate
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets import following
 from mrcnn_widgets.report.packing import Packed, in_json
@@ -18,10 +19,10 @@ from mrcnn_widgets.report.stages import outlines, stages
 from mrcnn_widgets.viewer import wire
 from mrcnn_widgets.views import followed
 from mrcnn_widgets.views import verdicts as verdicts_view
-from mrcnn_widgets.views.objects import around
 from mrcnn_widgets.views.verdicts import Verdict
 
 Record = dict[str, Any]
+T = TypeVar("T")
 
 # Longer sides of a photo are made smaller.
 MAX_SIDE = 1600
@@ -32,8 +33,9 @@ def add_case(
     trace: Trace,
     image_id: int,
     name: str,
-    photos: bool = True,
-    explained: Sequence[int] = (),
+    judged: Sequence[Verdict],
+    photo: str | None,
+    remedies: Mapping[int, Sequence[Remedy]],
 ) -> Record:
     """Store all that a report shows of a photo.
 
@@ -42,28 +44,27 @@ def add_case(
         trace: of the photo.
         image_id: names the case in addresses.
         name: of the photo.
-        photos: False: the photo itself stays out, a gray field takes its place.
-        explained: objects whose remedies are looked for, which takes seconds for each.
+        judged: what became of its objects and detections.
+        photo: the block or the image that holds the photo itself; without one a gray field takes
+            its place.
+        remedies: what would bring objects back, by their numbers.
 
     Returns:
-        What the list of cases needs: its id, name, size, and the block with everything else.
+        What the list of cases needs: its id, name, and the block with everything else.
     """
     case = f"case-{image_id}"
     step = photo_step(trace)
-    height, width = trace.image.shape[1:]
-    judged = verdicts_view.verdicts(trace)
+    made = stages(trace, payload, case, step)
     record = {
         "id": image_id,
         "name": name,
-        "photo": add_photo(payload, trace, f"{case}-photo") if photos else None,
+        "photo": photo,
         "frames": _frames(trace, step),
-        "subjects": [_listed(verdict) for verdict in judged] or _unjudged(trace),
-        "followed": payload.add_json(f"{case}-followed", _followed(trace, judged, explained)),
-        "tensors": tabulate(trace.tensors()).rows,
-        "stages": list(stages(trace, payload, case, step)),
+        "subjects": [_listed(trace, verdict) for verdict in judged] or _unjudged(trace),
+        "followed": payload.add_json(f"{case}-followed", _followed(trace, judged, remedies)),
+        "stages": list(_progress(made, "stages", len(STAGES))),
     }
-    block = payload.add_json(case, record)
-    return {"id": image_id, "name": name, "width": width, "height": height, "block": block}
+    return {"id": image_id, "name": name, "block": payload.add_json(case, record)}
 
 
 def add_outline(
@@ -96,9 +97,8 @@ def add_outline(
         "name": row.photo,
         "photo": photo,
         "frames": _frames(trace, step),
-        "subjects": [_listed(verdict) for verdict in judged] or _unjudged(trace),
-        "followed": payload.add_json(f"{case}-followed", _followed(trace, judged, ())),
-        "tensors": tabulate(trace.tensors()).rows,
+        "subjects": [_listed(trace, verdict) for verdict in judged] or _unjudged(trace),
+        "followed": payload.add_json(f"{case}-followed", _followed(trace, judged, {})),
         "stages": list(outlines(trace)),
     }
     return payload.add_json(case, record)
@@ -109,18 +109,14 @@ def photo_step(trace: Trace) -> int:
     return -(-max(trace.image.shape[1:]) // MAX_SIDE)
 
 
-def add_photo(payload: Payload, trace: Trace, name: str) -> str:
-    """Store the photo as a file that browsers read.
+def photo_file(trace: Trace) -> bytes:
+    """Make a file of the photo that browsers read."""
+    return wire.compress(wire.as_photo(trace.image), photo_step(trace))
 
-    Args:
-        payload: gets the block.
-        trace: of the photo.
-        name: of the block.
 
-    Returns:
-        The name of the block.
-    """
-    return payload.add(name, wire.compress(wire.as_photo(trace.image), photo_step(trace)))
+def _progress(each: Iterable[T], what: str, count: int) -> Iterable[T]:
+    """Show in a terminal how far it is."""
+    return tqdm(each, desc=what, total=count, unit="", leave=False, disable=None)
 
 
 def _frames(trace: Trace, step: float) -> Record:
@@ -133,14 +129,22 @@ def _frames(trace: Trace, step: float) -> Record:
     }
 
 
-def _listed(verdict: Verdict) -> Record:
+def _listed(trace: Trace, verdict: Verdict) -> Record:
+    """Give what the list of objects and detections says, and what its search looks at."""
+    kind, row = verdict.subject
+    fate, error = verdict.fate, verdict.error
+    judged: Record = {"is": "right" if verdict.found else "wrong"}
+    if fate is not None:
+        found = {"is": "found" if fate.found else "missed", "cause": fate.cause}
+        judged = {**found, "kind": fate.kind, "class": fate.name, "stage": fate.stage}
+    elif error is not None:
+        judged["kind"] = error.kind
     return {
         "subject": verdict.subject,
         "name": verdict.name,
         "words": verdict.words,
-        "reason": verdict.reason,
         "found": verdict.found,
-        "stage": None if verdict.fate is None else verdict.fate.stage,
+        "item": judged | (_detected(trace, row) if kind == "detection" else {}),
     }
 
 
@@ -151,48 +155,76 @@ def _unjudged(trace: Trace) -> list[Record]:
             "subject": subject,
             "name": text,
             "words": "",
-            "reason": "detections",
             "found": True,
-            "stage": None,
+            "item": {"is": "detection", **_detected(trace, subject[1])},
         }
         for text, subject in following.choices(trace)
     ]
 
 
-def _followed(trace: Trace, judged: Sequence[Verdict], explained: Sequence[int]) -> Record:
+def _detected(trace: Trace, row: int) -> Record:
+    found = trace.detections
+    return {
+        "class": trace.class_names[int(found.labels[row])],
+        "score": round(float(found.scores[row]), 4),
+    }
+
+
+def _followed(
+    trace: Trace, judged: Sequence[Verdict], remedies: Mapping[int, Sequence[Remedy]]
+) -> Record:
     """Tell of each object and detection what belongs to it, in words and at each stage."""
+    records: dict[str, Record] = {}
     verdict_of = {verdict.subject: verdict for verdict in judged}
-    records = {}
-    for _, subject in following.choices(trace):
+    choices = following.choices(trace)
+    for _, subject in _progress(choices, "objects and detections", len(choices)):
         lineage = following.lineage_of(trace, subject)
         verdict = verdict_of.get(subject)
-        looked = subject[0] == "object" and subject[1] in explained
-        records[f"{subject[0]}-{subject[1]}"] = {
-            "words": _words(trace, verdict, lineage),
-            "remedies": _remedies(trace, subject[1]) if looked else None,
-            "rows": {
-                "anchors": lineage.anchor,
-                "rpn_targets": lineage.anchor,
-                "classification": lineage.proposal,
-                "masks": lineage.detection,
-                "mini_masks": lineage.object,
-            },
+        found = remedies.get(subject[1]) if subject[0] == "object" else None
+        records["-".join(map(str, subject))] = {
+            "words": words_of(trace, verdict, lineage),
+            "remedies": None if found is None else [str(remedy) for remedy in found],
+            "rows": _rows(trace, lineage),
             "layers": {stage.key: _marks(trace, stage.key, lineage, verdict) for stage in STAGES},
-            "view": _view(trace, subject),
         }
+    for verdict in judged:  # objects of classes that the model does not know
+        said = words_of(trace, verdict, None)
+        record: Record = {"words": said, "remedies": None, "rows": {}, "layers": {}}
+        records.setdefault("-".join(map(str, verdict.subject)), record)
     return records
 
 
-def _words(trace: Trace, verdict: Verdict | None, lineage: Lineage) -> list[str]:
+def _rows(trace: Trace, lineage: Lineage) -> dict[str, int | None]:
+    """Give the row of each stage that belongs to a lineage."""
+    proposal, found = lineage.proposal, lineage.detection
+    return {
+        "mini_masks": lineage.object,
+        "anchors": lineage.anchor,
+        "rpn_targets": lineage.anchor,
+        "proposals": None if proposal is None else int(trace.proposals.rows[proposal]),
+        "classification": proposal,
+        "detection": None if found is None else int(trace.detections.rows[found]),
+        "masks": found,
+    }
+
+
+def words_of(trace: Trace, verdict: Verdict | None, lineage: Lineage | None) -> list[str]:
+    """Say what became of an object or a detection, and where it came from.
+
+    Args:
+        trace: of the photo.
+        verdict: on it; None without annotations.
+        lineage: of it; None of an object whose class the model does not know.
+
+    Returns:
+        Sentences.
+    """
     if verdict is not None and verdict.fate is not None:
         return sentences(trace, verdict.fate)
+    way = [] if lineage is None else [describe(trace, lineage)]
     if verdict is not None and verdict.error is not None:
-        return [describe_error(trace, verdict.error), describe(trace, lineage)]
-    return [describe(trace, lineage)]
-
-
-def _remedies(trace: Trace, row: int) -> list[str]:
-    return [str(remedy) for remedy in remedies(trace, row)]
+        return [describe_error(trace, verdict.error), *way]
+    return way
 
 
 def _marks(trace: Trace, stage: str, lineage: Lineage, verdict: Verdict | None) -> list[Packed]:
@@ -200,12 +232,3 @@ def _marks(trace: Trace, stage: str, lineage: Lineage, verdict: Verdict | None) 
     if verdict is not None and verdict.fate is not None:
         marks += verdicts_view.layers(stage, verdict.fate)
     return [in_json(layer) for layer in marks]
-
-
-def _view(trace: Trace, subject: following.Subject) -> list[float]:
-    """Give the part of the network's input to look at."""
-    kind, row = subject
-    truth = trace.ground_truth
-    boxes = trace.detections.boxes if kind == "detection" or truth is None else truth.boxes
-    height, width = trace.letterbox.image.shape[1:]
-    return [round(value, 1) for value in around(boxes[row], (height, width))]

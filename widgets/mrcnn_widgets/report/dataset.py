@@ -99,7 +99,7 @@ def write_dataset(
     cases = list_cases(funnel.photos, MOST_CASES)
     payload = Payload()
     packed = pack_dataset(payload, cases, funnel, model, read, pictures)
-    payload.add_json("report", {"kind": "dataset", "cases": packed.block})
+    payload.add_json("report", {"cases": packed.block})
     title = f"Where objects are lost: {plural(figures.count, 'photo')}"
     parts = [
         f"<h1>{escape(title)}</h1>",
@@ -110,7 +110,7 @@ def write_dataset(
     if read is not None and pictures and cases:
         parts.insert(2, _worst_cases(cases[:SHOWN], read))
     path = path.absolute()
-    write_text(path, page(title, "\n".join(parts), payload))
+    write_text(path, page(title, "\n".join(parts), payload, "dataset"))
     funnel.to_json(path.with_suffix(".json"))
     return path
 

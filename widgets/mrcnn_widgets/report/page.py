@@ -11,18 +11,21 @@ import re
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Literal
 
 from mrcnn_widgets.report.payload import Payload
 from mrcnn_widgets.viewer.join import STYLE as VIEWER_STYLE
 from mrcnn_widgets.viewer.join import join
 
+Kind = Literal["photo", "dataset"]
+
 HERE = Path(__file__).parent
 # A comment on lines of its own, and what a line is indented by: neither does anything.
-COMMENT = re.compile(r"^[ \t]*(?:/\*(?s:.*?)\*/[ \t]*|//.*)\n", re.MULTILINE)
+COMMENT = re.compile(r"^[ \t]*(?:/\*(?:[^*]|\*(?!/))*\*/[ \t]*|//.*)\n", re.MULTILINE)
 INDENT = re.compile(r"^[ \t]+|\n(?=\n)", re.MULTILINE)
 
 
-def page(title: str, summary: str, payload: Payload) -> str:
+def page(title: str, summary: str, payload: Payload, kind: Kind) -> str:
     """Write the page.
 
     Args:
@@ -30,11 +33,12 @@ def page(title: str, summary: str, payload: Payload) -> str:
         summary: HTML of what is read first, with or without JavaScript. Whoever makes it escapes
             what comes from data.
         payload: the data; the program starts from its block "report".
+        kind: of report; names the program, `js/KIND.js`.
 
     Returns:
         HTML.
     """
-    script, style = program(), styles()
+    script, style = program(kind), styles()
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -70,9 +74,9 @@ everything they computed, to zoom into, point at and follow.</p></noscript>
 
 
 @cache
-def program() -> str:
-    """Join the program with the viewer, without comments and indentation."""
-    return compact(join(HERE / "js" / "index.js"))
+def program(kind: Kind) -> str:
+    """Join the program of a kind of report with the viewer, without comments and indentation."""
+    return compact(join(HERE / "js" / f"{kind}.js"))
 
 
 @cache

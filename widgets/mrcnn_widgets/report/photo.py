@@ -1,29 +1,114 @@
-"""The report on one photo."""
+"""The report on one photo, and its twin in JSON."""
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from mrcnn_steps.files import write_text
+from mrcnn_steps.debug.remedies import Remedy
+from mrcnn_steps.files import write_json, write_text
+from mrcnn_steps.tensors import Table, tabulate
 from mrcnn_steps.tracing import Trace
-from mrcnn_widgets.report.case import add_case
+from mrcnn_widgets import following
+from mrcnn_widgets.report.case import add_case, photo_file, words_of
+from mrcnn_widgets.report.made import made
+from mrcnn_widgets.report.origin import Origin, ways_back
 from mrcnn_widgets.report.page import page
 from mrcnn_widgets.report.payload import Payload
+from mrcnn_widgets.report.summary import summary
+from mrcnn_widgets.views.verdicts import Verdict, verdicts
 
+# The only photo, as addresses name it.
 PHOTO_ID = 0
 
 
 def write_photo(
-    trace: Trace, path: Path, photos: bool, explained: Sequence[int], command: str | None
+    trace: Trace,
+    path: Path,
+    photos: bool,
+    remedies: Mapping[int, Sequence[Remedy]],
+    origin: Origin | None,
+    command: str | None,
 ) -> Path:
-    """Write the report on a trace; see `mrcnn_widgets.report`."""
+    """Write the report on a trace; see `mrcnn_widgets.report.report`."""
+    path = path.absolute()
+    check_path(path)
+    count = 0 if trace.ground_truth is None else len(trace.ground_truth.boxes)
+    for row in remedies:
+        if not 0 <= row < count:
+            raise ValueError(f"remedies: expected objects below {count}, found {row}")
     name = "photo" if trace.sample is None else trace.sample.name
-    payload = Payload()
-    case = add_case(payload, trace, PHOTO_ID, name, photos, explained)
-    payload.add_json("report", {"kind": "photo", "case": case})
-    title = f"{name}: a Mask R-CNN, step by step"
-    write_text(
-        path.absolute(),
-        page(title, f"<h1>{escape(title)}</h1><p><a href='#/case/0'>stages</a></p>", payload),
-    )
-    return path.absolute()
+    judged, tensors = verdicts(trace), tabulate(trace.tensors())
+    payload, photo = Payload(), photo_file(trace) if photos else None
+    photo_id = f"photo-{PHOTO_ID}"
+    case = add_case(payload, trace, PHOTO_ID, name, judged, photo_id if photos else None, remedies)
+    payload.add_json("report", {"case": case, "ways": ways_back(origin)})
+    told = made(trace, command, photos)
+    address = f"#/case/{PHOTO_ID}"
+    first = summary(trace, name, judged, tensors, photo, photo_id, address, told)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, page(f"{name}: a Mask R-CNN, step by step", first, payload, "photo"))
+    write_json(twin_of(path), _twin(trace, name, judged, tensors, told))
+    return path
+
+
+def check_path(path: Path) -> None:
+    """Refuse a path that no report can be written to.
+
+    Args:
+        path: of the HTML file.
+
+    Raises:
+        ValueError: it does not end in ".html", or is a folder.
+    """
+    if path.suffix != ".html":
+        raise ValueError(f"{path}: expected a file to write that ends in .html")
+    if path.is_dir():
+        raise ValueError(f"{path}: found a folder, expected a file to write")
+
+
+def twin_of(path: Path) -> Path:
+    """Name the JSON file beside a report."""
+    return path.with_name(f"{path.name}.json")
+
+
+def _twin(
+    trace: Trace,
+    name: str,
+    judged: Sequence[Verdict],
+    tensors: Table,
+    told: Sequence[tuple[str, str]],
+) -> dict[str, Any]:
+    """Say in JSON what the report says."""
+    boxes = trace.result["boxes"].tolist()
+    verdict_of = {verdict.subject: verdict for verdict in judged}
+    found = []
+    for row, box in enumerate(boxes):
+        subject = ("detection", row)
+        lineage, verdict = following.lineage_of(trace, subject), verdict_of.get(subject)
+        found.append(
+            {
+                "detection": row,
+                "class": trace.class_names[int(trace.detections.labels[row])],
+                "score": float(trace.detections.scores[row]),
+                "box": box,
+                "verdict": None if verdict is None else verdict.words,
+                "words": words_of(trace, verdict, lineage),
+                "lineage": asdict(lineage),
+            }
+        )
+    return {
+        "photo": name,
+        "made": dict(told),
+        "objects": [
+            asdict(verdict.fate)
+            | {"verdict": verdict.words, "words": words_of(trace, verdict, None)}
+            for verdict in judged
+            if verdict.fate is not None
+        ],
+        "detections": found,
+        "tensors": [
+            {"name": each, "shape": shape, "min": low, "max": high}
+            for each, shape, low, high in tensors.rows
+        ],
+    }

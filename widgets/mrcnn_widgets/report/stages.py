@@ -51,11 +51,12 @@ def stages(trace: Trace, payload: Payload, case: str, mask_step: int) -> Iterato
         The records in the order of the pipeline.
     """
     seen = scene(trace)
+    every = in_block(anchors_view.every(trace.anchors), payload, f"{case}-anchors")
     make = {
         "mini_masks": lambda: mini_masks(seen, payload, case),
-        "anchors": lambda: anchors(trace, seen, payload, case),
+        "anchors": lambda: anchors(trace, seen, payload, case, every),
         "rpn_targets": lambda: rpn_targets(trace, seen, payload, case),
-        "proposals": lambda: proposals(trace, payload, case),
+        "proposals": lambda: proposals(trace, payload, case, every),
         "classification": lambda: classification(trace, payload, case),
         "detection": lambda: detection(trace, payload, case),
         "masks": lambda: masks(trace, payload, case, mask_step),
@@ -125,23 +126,17 @@ def mini_masks(seen: Scene, payload: Payload, case: str) -> Record:
     return {"main": "objects", "steps": steps, "first": 0}
 
 
-def anchors(trace: Trace, seen: Scene, payload: Payload, case: str) -> Record:
+def anchors(trace: Trace, seen: Scene, payload: Payload, case: str, every: Packed) -> Record:
     """Stage 2: every anchor by its level, and which objects have one that fits."""
     found = trace.anchors
     counts = ("level", "stride", "cells × shapes", "anchors")
     tables: list[Record] = [
         {"caption": "Anchors", "head": counts, "rows": anchors_view.counts(found)}
     ]
-    every = _step(
-        "all anchors",
-        "Every anchor, by its level.",
-        [
-            in_block(anchors_view.every(found), payload, f"{case}-anchors"),
-            in_json(_objects(seen)),
-        ],
-    )
+    hint = "Every anchor, by its level."
+    laid = _step("all anchors", hint, [every, in_json(_objects(seen))])
     if not seen.names:
-        return {"main": "anchors", "steps": [every], "tables": tables}
+        return {"main": "anchors", "steps": [laid], "tables": tables}
     best = best_anchors(found, seen.boxes)
     covered = best.iou >= COVERED
     rows = []
@@ -159,7 +154,7 @@ def anchors(trace: Trace, seen: Scene, payload: Payload, case: str) -> Record:
         main="objects",
         rows=payload.add_json(f"{case}-covered", rows),
     )
-    return {"main": "anchors", "steps": [every, fit], "tables": tables}
+    return {"main": "anchors", "steps": [laid, fit], "tables": tables}
 
 
 def rpn_targets(trace: Trace, seen: Scene, payload: Payload, case: str) -> Record:
@@ -212,8 +207,10 @@ def classification(trace: Trace, payload: Payload, case: str) -> Record:
                 "label": label,
             }
         )
+    patterns = classification_view.details(trace, None)
     return {
         "main": "proposals",
+        "patterns": {layer.name: in_json(layer) for layer in patterns},
         "steps": [
             _step(
                 "proposals",
@@ -234,16 +231,12 @@ def classification(trace: Trace, payload: Payload, case: str) -> Record:
 
 def masks(trace: Trace, payload: Payload, case: str, mask_step: int) -> Record:
     """Stage 7: soft masks and detections in the photo, and the pasted mask of each."""
-    rows = []
+    rows, probs = [], trace.mask_probs
     for row in range(len(trace.detections)):
-        label = int(trace.detections.labels[row])
-        soft = masks_view.soft_mask(trace, row, label)
+        soft = None if probs is None else probs[row]
         truth = masks_view.find_truth(trace, row)
         mask = None if soft is None else masks_view.pasted(trace, row, soft)
-        layers = [
-            masks_view.context(trace, None, truth)[1],
-            masks_view.pasted_layer(trace, row, mask),
-        ]
+        layers = [masks_view.object_layer(truth), masks_view.pasted_layer(trace, row, mask)]
         rows.append(
             {
                 "facts": masks_view.facts(trace, row, truth, soft, mask),
@@ -253,8 +246,7 @@ def masks(trace: Trace, payload: Payload, case: str, mask_step: int) -> Record:
                 ],
             }
         )
-    soft_masks = masks_view.context(trace, None, None)[0]
-    shown = [*masks_view.layers(trace)[:2], soft_masks]
+    objects, detections, soft_masks, *_ = masks_view.layers(trace)
     return {
         "frame": "photo",
         "main": "detections",
@@ -264,7 +256,7 @@ def masks(trace: Trace, payload: Payload, case: str, mask_step: int) -> Record:
                 "Detections and their soft masks; pick one to see its mask in pixels.",
                 [
                     in_block(each, payload, f"{case}-masks-{each.name}".replace(" ", "-"))
-                    for each in (shown[0], shown[2], shown[1])
+                    for each in (objects, soft_masks, detections)
                 ],
                 rows=payload.add_json(f"{case}-masks", rows),
             )

@@ -182,14 +182,19 @@ def context(trace: Trace, detection: int | None, truth: Truth | None) -> list[La
             threshold="score",
             opacity=0.5,
         ),
-        MaskLayer(
-            "mask of the object",
-            [] if truth is None else [truth.mask],
-            groups=[Group("mask of the object", YELLOW)],
-            opacity=0.0,
-            pickable=False,
-        ),
+        object_layer(truth),
     ]
+
+
+def object_layer(truth: Truth | None) -> MaskLayer:
+    """Show the mask of the object that was found: the layer "mask of the object"."""
+    return MaskLayer(
+        "mask of the object",
+        [] if truth is None else [truth.mask],
+        groups=[Group("mask of the object", YELLOW)],
+        opacity=0.0,
+        pickable=False,
+    )
 
 
 def pasted_layer(

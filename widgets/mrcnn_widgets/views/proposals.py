@@ -71,6 +71,8 @@ MOVES = Group("moves", ORANGE)
 KEPT_INSTEAD = Group(*SUPPRESSOR)
 # A candidate lies around an object from this IoU on, an object is reached from that.
 AROUND, REACHED = 0.3, 0.5
+# As many boxes as a photo bears.
+MOST = 2000
 
 
 def plainest(trace: Trace) -> int | None:

@@ -5,6 +5,8 @@
 // hardware's float32, because a double has more than twice as many digits. Only the threshold of
 // NMS is a double there.
 
+import { take } from "./packs.js";
+
 const single = Math.fround;
 
 /**
@@ -50,18 +52,23 @@ export function byScore(scores, rows) {
 /**
  * Greedy non-maximum suppression, as `torchvision.ops.nms`.
  * @param {Columns} boxes @param {Float32Array} scores @param {Rows} rows that take part
- * @param {number} threshold
+ * @param {number} threshold 0 or more
  * @returns {Int32Array} the rows that stay, the best first
  */
 export function nmsRows(boxes, scores, rows, threshold) {
   const order = byScore(scores, rows);
+  const sorted = /** @type {Columns} */ (boxes.map((column) => take(column, order)));
+  const [x1, y1, x2, y2] = sorted;
   const gone = new Uint8Array(order.length);
   const kept = [];
   for (let i = 0; i < order.length; i++) {
     if (gone[i]) continue;
     kept.push(order[i]);
+    const [left, top, right, bottom] = [x1[i], y1[i], x2[i], y2[i]];
     for (let j = i + 1; j < order.length; j++) {
-      if (!gone[j] && iouOf(boxes, order[i], boxes, order[j]) > threshold) gone[j] = 1;
+      // Most boxes lie apart: their IoU of 0 exceeds no threshold.
+      if (gone[j] || x1[j] >= right || x2[j] <= left || y1[j] >= bottom || y2[j] <= top) continue;
+      if (iouOf(sorted, i, sorted, j) > threshold) gone[j] = 1;
     }
   }
   return Int32Array.from(kept);

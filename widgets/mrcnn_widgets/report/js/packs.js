@@ -50,7 +50,7 @@ export function fill(pattern, rows, values, more = {}) {
   /** @type {About["arrays"]} */
   const places = {};
   const parts = Object.entries(pattern.arrays ?? {}).map(([name, [kind, list]]) => {
-    const own = values[name] ?? (name === "group" ? new Uint8Array(rows) : list);
+    const own = values[name] ?? (name === "group" && list.length !== rows ? new Uint8Array(rows) : list);
     return { name, kind, array: ARRAYS[kind].from(own) };
   });
   let size = 0;

@@ -3,17 +3,23 @@
 
 import { make } from "../../viewer/js/dom.js";
 import { blockJson } from "./blocks.js";
+import { ClassificationStage } from "./classificationstage.js";
+import { DetectionStage } from "./detectionstage.js";
 import { Help } from "./help.js";
+import { ProposalStage } from "./proposalstage.js";
 import { writeRoute } from "./route.js";
 import { TracePage } from "./tracepage.js";
 
 /** @typedef {import("./route.js").Route} Route */
 
+const STAGE_KINDS = { proposals: ProposalStage, classification: ClassificationStage, detection: DetectionStage };
+
 export class PhotoReport {
-  /** @param {HTMLElement} summary @param {{ case: { id: number, block: string } }} report */
+  /** @param {HTMLElement} summary @param {{ case: { id: number, block: string }, ways: Record<string, string[]> }} report */
   constructor(summary, report) {
     this.summary = summary;
     this.case = report.case;
+    this.ways = report.ways;
     this.page = make("main", "trace", document.body, { hidden: "", id: "trace" });
     summary.after(this.page);
     this.help = new Help();
@@ -29,7 +35,7 @@ export class PhotoReport {
     this.page.hidden = !inside;
     if (!inside) return;
     const record = await blockJson(this.case.block);
-    this.trace ??= new TracePage(this.page, record);
+    this.trace ??= new TracePage(this.page, record, this.ways, STAGE_KINDS);
     await this.trace.show(route.params);
   }
 

@@ -30,9 +30,17 @@ export function pictureOf(photo, { width, height, step, window }) {
   return canvas;
 }
 
-/** @param {string | null} block @returns {Promise<ImageBitmap | null>} */
-export async function readPhoto(block) {
-  return block ? createImageBitmap(new Blob([await blockBytes(block)])) : null;
+/**
+ * The photo: an image of the page, or a block that holds the file of one.
+ * @param {string | null} name
+ * @returns {Promise<ImageBitmap | null>}
+ */
+export async function readPhoto(name) {
+  if (!name) return null;
+  const image = document.getElementById(name);
+  if (!(image instanceof HTMLImageElement)) return createImageBitmap(new Blob([await blockBytes(name)]));
+  await image.decode();
+  return createImageBitmap(image);
 }
 
 export class SceneView {

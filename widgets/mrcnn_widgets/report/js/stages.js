@@ -12,7 +12,8 @@ import { ready } from "./packs.js";
  * @typedef {{ caption: string, head: string[], rows: string[][] }} Table
  * @typedef {[string, number, string]} Bar name, share and color
  * @typedef {{ facts: Facts, bars?: Bar[], layers?: Packed[], box?: number[], refined?: number[], label?: number }} RowRecord
- * @typedef {{ name: string, label: string, min: number, max: number, step: number | "any", value: number }} Control
+ * @typedef {{ name: string, label: string, min?: number, max?: number, step?: number, value?: number, own?: number, checked?: boolean }} Control
+ *   a slider, or a box to check
  *
  * @typedef {object} StageRecord
  * @property {string} key
@@ -52,7 +53,7 @@ export class Stage {
     const here = steps[step];
     const known = row === null || !here?.rows ? null : (await blockJson(here.rows))[row];
     return {
-      layers: [...(here?.layers ?? []), ...this.marks(known)].map(ready),
+      layers: [...(here?.layers ?? []).map(ready), ...this.marks(known)],
       selected: row,
       main: here?.main ?? main,
       facts: known?.facts ?? [],
@@ -63,9 +64,9 @@ export class Stage {
     };
   }
 
-  /** What belongs to a row on the photo. @param {RowRecord | null} known @returns {Packed[]} */
+  /** What belongs to a row on the photo. @param {RowRecord | null} known @returns {Ready[]} */
   marks(known) {
-    return known?.layers ?? [];
+    return (known?.layers ?? []).map(ready);
   }
 
   /** The row that an address names, of a row of the layer. @param {number} row */

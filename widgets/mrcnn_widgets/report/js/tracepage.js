@@ -28,14 +28,17 @@ import { Subjects } from "./subjects.js";
  * @property {string[] | null} remedies
  * @property {Record<string, number | null>} rows
  * @property {Record<string, import("./packs.js").Packed[]>} layers
- * @property {number[]} view
  */
 
 export class TracePage {
-  /** @param {HTMLElement} root @param {CaseRecord} record */
-  constructor(root, record) {
+  /**
+   * @param {HTMLElement} root @param {CaseRecord} record
+   * @param {Record<string, string[]>} ways lines to copy that lead back, for each kind of subject
+   * @param {Record<string, new (record: any) => Stage>} kinds of stages that are computed here
+   */
+  constructor(root, record, ways = {}, kinds = {}) {
     this.record = record;
-    this.stages = record.stages.map((each) => new Stage(each));
+    this.stages = record.stages.map((each) => new (kinds[each.key] ?? Stage)(each));
     this.params = new URLSearchParams();
     this.turn = 0; // which view is asked for: an earlier one may be ready later
     const head = make("header", "", root);
@@ -47,15 +50,17 @@ export class TracePage {
     this.steps = make("nav", "steps", root, { "aria-label": "Steps" });
     const columns = make("div", "columns", root);
     const left = make("div", "stage", columns);
-    this.panel = new SidePanel(make("div", "side", columns), {
+    this.panel = new SidePanel(make("div", "side", columns), ways, {
       set: (name, value) => goTo(this.address({ [name]: value }), true),
     });
-    this.subjects = new Subjects(make("section", "subjects", root), record.subjects, this);
+    this.subjects = new Subjects(make("section", "subjects", root), record.subjects, {
+      address: (changes) => this.address(changes),
+      search: (query) => goTo(this.address({ q: query }), true),
+    });
     this.view = new SceneView(left, (pick) => this.pick(pick));
     this.photo = readPhoto(record.photo);
     /** @type {Map<string, OffscreenCanvas>} */
     this.pictures = new Map();
-    this.seen = "";
   }
 
   /** An address like this one with some changes. @param {Record<string, string | number | null>} changes */
@@ -92,13 +97,11 @@ export class TracePage {
     this.subjects.show(subject, params.get("q") ?? "");
     this.panel.show(shown, followed, this.listed(subject));
     const layers = [...shown.layers, ...(followed?.layers[key] ?? []).map(ready)];
-    const looked = `${frame} ${subject}`;
     this.view.show(picture, this.record.frames[frame], layers, {
       selected: shown.selected === null ? null : [shown.main, shown.selected],
       title: stage.record.title,
       view: null,
     });
-    this.seen = looked;
   }
 
   /** @param {string | null} subject */
@@ -153,7 +156,10 @@ export class TracePage {
       if (next >= 0 && next < steps.length) goTo(this.address({ step: next + 1, row: null }));
       return true;
     }
-    if (key === "/") return this.subjects.focus();
+    if (key === "/") {
+      this.subjects.focus();
+      return true;
+    }
     if (key === "Escape") {
       for (const name of ["row", "object", "detection"]) {
         if (!this.params.has(name)) continue;

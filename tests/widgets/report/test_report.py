@@ -1,0 +1,206 @@
+"""`report`: what a trace says, in one file and its twin in JSON."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+
+from mrcnn_steps.debug.fates import fates
+from mrcnn_steps.debug.lineage import describe, lineage
+from mrcnn_widgets import report
+from mrcnn_widgets.report.origin import Origin
+from tests.widgets.report.conftest import HOSTILE
+from tests.widgets.report.test_payload import blocks
+
+# Of one photo, and what such a small one may need.
+MOST_BYTES = 1_500_000
+
+
+class Page(HTMLParser):
+    """The elements of a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.links, self.images, self.words = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        found = dict(attrs)
+        if "href" in found:
+            self.links.append(found["href"])
+        if tag == "img":
+            self.images.append(found)
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def written(small, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "small.html"
+    origin = Origin("voc_people", "my model.pth")
+    assert report(small, path, origin=origin, command="mrcnn-steps inspect") == path
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(written):
+    """The blocks that are JSON, by name."""
+    found = blocks(written.read_text())
+    return {name: json.loads(raw) for name, raw in found.items() if raw[:1] in (b"{", b"[")}
+
+
+def test_it_is_one_file_and_its_twin(written):
+    names = sorted(path.name for path in written.parent.iterdir())
+    assert names == ["small.html", "small.html.json"]
+    assert written.stat().st_size <= MOST_BYTES
+
+
+def test_the_summary_is_read_without_the_program(written, small):
+    page = Page(re.sub('<script type="module">.*?</script>', "", written.read_text(), flags=re.S))
+    text = " ".join(page.words)
+    found = sum(fate.found for fate in fates(small))
+    assert f"{found} of 19 annotated objects found." in text
+    assert page.tags.count("rect") == 19
+    assert all(link.startswith("#/case/0?") for link in page.links)
+    for row in range(len(small.detections)):
+        assert f"#/case/0?detection={row}" in {link.split("&")[0] for link in page.links}
+    for name, *_ in small.tensors().items():
+        assert name in text
+    for said in ("mrcnn-steps inspect", "rpn.nms_thresh", "weights, SHA-256", "left out"):
+        assert said in text
+
+
+def test_the_photo_is_there_once_as_an_image_that_shows_it(written):
+    page = Page(written.read_text())
+    [image] = page.images
+    assert image["src"].startswith("data:image/jpeg;base64,")
+    assert written.read_text().count("data:image/") == 1
+    assert image["alt"] == "voc_people"
+
+
+def test_every_object_and_detection_is_told(data, small):
+    subjects = {tuple(one["subject"]) for one in data["case-0"]["subjects"]}
+    assert subjects == {("object", row) for row in range(19)} | {
+        ("detection", row) for row in range(len(small.detections))
+    }
+    told = data["case-0-followed"]
+    assert told["detection-0"]["words"][-1] == describe(small, lineage(small, 0))
+    assert told["detection-0"]["rows"] == {
+        "mini_masks": lineage(small, 0).object,
+        "anchors": lineage(small, 0).anchor,
+        "rpn_targets": lineage(small, 0).anchor,
+        "proposals": int(small.proposals.rows[lineage(small, 0).proposal]),
+        "classification": lineage(small, 0).proposal,
+        "detection": int(small.detections.rows[0]),
+        "masks": 0,
+    }
+
+
+def test_the_seven_stages_have_steps_with_layers(data):
+    stages = data["case-0"]["stages"]
+    assert [stage["title"][0] for stage in stages] == list("1234567")
+    for stage in stages:
+        assert stage["steps"]
+        for step in stage["steps"]:
+            assert step["layers"] or "candidates" in stage
+
+
+def table_of(written, stage):
+    """The candidates of a stage, as the program unpacks them."""
+    found = blocks(written.read_text())
+    about = json.loads(found["case-0"])["stages"][stage - 1]["candidates"]
+    raw = found[about["block"]]
+    return {
+        name: np.frombuffer(raw, kind, count, offset)
+        for name, (offset, count, kind) in about["arrays"].items()
+    }
+
+
+def test_the_candidates_of_stage_4_are_the_trace_s_own(written, small):
+    table, found = table_of(written, 4), small.proposals
+    assert torch.equal(torch.tensor(table["refined"]).reshape(4, -1).T, found.refined)
+    assert table["score"].tolist() == found.top_scores.tolist()
+    assert table["anchor"].tolist() == found.top_index.tolist()
+
+
+def test_the_candidates_of_stage_6_are_those_that_a_threshold_may_let_pass(written, small, data):
+    table, found = table_of(written, 6), small.detections
+    rows = torch.tensor(table["row"]).long()
+    floor = data["case-0"]["stages"][5]["floor"]
+    kept = (found.candidate_label > 0) & (found.candidate_score > floor)
+    assert torch.equal(rows, kept.nonzero().flatten())
+    assert floor <= found.score_threshold
+    assert table["score"].tolist() == found.candidate_score[rows].tolist()
+    assert torch.equal(torch.tensor(table["refined"]).reshape(4, -1).T, found.refined[rows])
+    assert data["case-0"]["stages"][5]["cut"] == len(found.foreground_rows) - len(rows)
+
+
+def test_the_twin_says_the_same(written, small):
+    twin = json.loads((written.parent / "small.html.json").read_text())
+    assert [one["cause"] for one in sorted(twin["objects"], key=lambda one: one["object"])] == [
+        fate.cause for fate in fates(small)
+    ]
+    assert [one["score"] for one in twin["detections"]] == small.detections.scores.tolist()
+    assert [one["box"] for one in twin["detections"]] == small.result["boxes"].tolist()
+    assert [one["name"] for one in twin["tensors"]] == list(small.tensors())
+
+
+def test_the_ways_back_name_model_and_photo(data):
+    assert data["report"]["ways"] == {
+        "object": [
+            "mrcnn-steps why voc_people --model 'my model.pth' --object {row}",
+            "explain_missed(trace(load_model('my model.pth'), sample('voc_people')), {row})",
+        ],
+        "detection": ["lineage(trace(load_model('my model.pth'), sample('voc_people')), {row})"],
+    }
+
+
+def test_remedies_are_told_where_they_were_found(small, tmp_path):
+    path = report(small, tmp_path / "a.html", remedies={3: ["raise it"], 4: []})
+    told = json.loads(blocks(path.read_text())["case-0-followed"])
+    assert told["object-3"]["remedies"] == ["raise it"]
+    assert told["object-4"]["remedies"] == []
+    assert told["object-5"]["remedies"] is None
+
+
+def test_without_photos_there_is_none(small, tmp_path):
+    text = report(small, tmp_path / "a.html", photos=False).read_text()
+    assert not Page(text).images
+    assert json.loads(blocks(text)["case-0"])["photo"] is None
+    assert "the photo; " in text
+
+
+def test_a_photo_without_annotations(bare, tmp_path):
+    text = report(bare, tmp_path / "a.html").read_text()
+    assert "no annotated objects to compare with" in text
+    case = json.loads(blocks(text)["case-0"])
+    assert [stage["steps"] == [] for stage in case["stages"]] == [False, False, True, *[False] * 4]
+
+
+def test_hostile_names_are_text(hostile, tmp_path):
+    text = report(hostile, tmp_path / "a.html").read_text()
+    page = Page(re.sub('<script type="module">.*?</script>', "", text, flags=re.S))
+    assert page.tags.count("img") == 1
+    assert page.tags.count("script") == text.count("<script") - 1
+    assert any(HOSTILE in words for words in page.words)
+    assert json.loads(blocks(text)["case-0"])["name"] == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("a.txt", {}, "a.txt: expected a file to write that ends in .html"),
+        ("folder.html", {}, "folder.html: found a folder, expected a file"),
+        ("a.html", {"remedies": {19: []}}, "remedies: expected objects below 19, found 19"),
+    ],
+)
+def test_mistakes_write_nothing(small, tmp_path, name, options, said):
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(ValueError, match=re.escape(said)):
+        report(small, tmp_path / name, **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.html"]
