@@ -11,7 +11,7 @@ import torch
 from mrcnn_steps.debug.evidence import corners
 from mrcnn_steps.debug.fates import Fate, fates
 from mrcnn_steps.debug.remedies import OF_THE_WEIGHTS, Remedy, Search, changes_in_words
-from mrcnn_steps.debug.words import sentences
+from mrcnn_steps.debug.words import sentences, to_learn
 from mrcnn_steps.palette import ANCHOR, DETECTION, OBJECT, PROPOSAL, SUPPRESSOR
 from mrcnn_steps.tracing import Trace
 
@@ -69,8 +69,13 @@ class Explanation:
 
     def _no_remedy(self) -> list[str]:
         """Tell what was tried in vain."""
-        views = ", nor another view of it" if self.fate.cause in OF_THE_WEIGHTS else ""
+        of_the_weights = self.fate.cause in OF_THE_WEIGHTS
+        views = ", nor another view of it" if of_the_weights else ""
         said = [f"No setting brings it back{views}: training is needed."]
+        if of_the_weights:
+            score = self.score_threshold
+            least = self.trace.detections.score_threshold if score is None else score
+            said.append(to_learn(self.trace, self.fate, self.iou, least))
         near = self._search.box_only
         if near is not None:
             changed = changes_in_words(near.changes)

@@ -3,6 +3,9 @@
 from mrcnn_steps.debug.candidates import GATES, MOST_LANDED
 from mrcnn_steps.debug.evidence import ANOTHER_OBJECT, SAME_OBJECT, Evidence, Suppressor
 from mrcnn_steps.debug.fates import CAUSES, CONFUSED, SAYS_BACKGROUND, UNKNOWN_CLASS, Fate
+from mrcnn_steps.matching import overlaps
+from mrcnn_steps.rpn_targets import POSITIVE
+from mrcnn_steps.settings import rpn_training_settings
 from mrcnn_steps.tracing import Trace
 
 
@@ -35,6 +38,55 @@ def sentences(trace: Trace, fate: Fate) -> list[str]:
         _perfect(trace, fate),
     )
     return [line for line in said if line]
+
+
+def to_learn(trace: Trace, fate: Fate, iou: float, score_threshold: float) -> str:
+    """Say what training would have to see of an object that the weights do not find.
+
+    That is: how many anchors the RPN is taught it by, and how well they fit; and whether the RPN
+    or the box head has to learn, as the object's own box would be found or not.
+
+    Args:
+        trace: that the fate belongs to.
+        fate: of an object of a class that the model knows.
+        iou: from which IoU on a box is the object's.
+        score_threshold: that a detection has to exceed.
+
+    Returns:
+        Two sentences.
+    """
+    return f"{_taught(trace, fate.object)} {_who_learns(fate, iou, score_threshold)}"
+
+
+def _taught(trace: Trace, object: int) -> str:
+    truth = trace.ground_truth
+    assert truth is not None
+    matched = truth.rpn_targets.match
+    own = (matched.labels == POSITIVE) & (matched.gt_index == object)
+    best = overlaps(trace.anchors.boxes, truth.boxes[object, None])[:, 0].max(dim=0)
+    fit = f"IoU {float(best.values):.2f}, {_level(trace, int(best.indices))}"
+    count = int(own.sum())
+    if not count:
+        other = "overlaps another object more" if best.values > 0 else "does not touch it"
+        return f"In training no anchor is taught it: even the best ({fit}) {other}."
+    anchors = "1 anchor is" if count == 1 else f"{count} anchors are"
+    if not matched.forced[own].all():
+        return f"In training {anchors} taught it, the best of {fit}."
+    least = rpn_training_settings(trace.model)["positive_iou"]
+    return (
+        f"In training {anchors} taught it, only because none fits better ({fit}; {least:g} is "
+        "asked for): other sizes or ratios would help, see coverage."
+    )
+
+
+def _who_learns(fate: Fate, iou: float, score_threshold: float) -> str:
+    oracle = fate.evidence.perfect
+    assert oracle is not None
+    assert oracle.probability is not None
+    assert oracle.iou is not None
+    if oracle.probability > score_threshold and oracle.iou >= iou:
+        return "A perfect box would be found, so it is the RPN that has to learn it."
+    return "Not even a perfect box would be found: the box head has to learn it."
 
 
 def _happened(trace: Trace, fate: Fate) -> str:
@@ -182,8 +234,11 @@ def _refined(trace: Trace, seen: Evidence) -> str:
 
 def _anchor(trace: Trace, seen: Evidence) -> str:
     assert seen.anchor is not None
-    level = trace.anchors.level_names[trace.anchors.locate(seen.anchor).level]
-    return f"anchor {seen.anchor:,} ({level})"
+    return f"anchor {seen.anchor:,} ({_level(trace, seen.anchor)})"
+
+
+def _level(trace: Trace, anchor: int) -> str:
+    return trace.anchors.level_names[trace.anchors.locate(anchor).level]
 
 
 def _object(trace: Trace, object: int) -> str:

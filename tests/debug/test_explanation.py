@@ -4,13 +4,19 @@ import base64
 import io
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
+from torchvision.ops import box_iou
 
 from mrcnn_steps.debug import explain_missed, fates
-from mrcnn_steps.debug.words import sentences
+from mrcnn_steps.debug.evidence import Evidence, PerfectBox
+from mrcnn_steps.debug.fates import Fate
+from mrcnn_steps.debug.remedies import OF_THE_WEIGHTS
+from mrcnn_steps.debug.words import sentences, to_learn
+from mrcnn_steps.rpn_targets import build
 from mrcnn_steps.tracing import trace
 from tests.debug.scenes import imagined, set_to
 from tests.debug.test_remedies import LOST_AT
@@ -87,6 +93,65 @@ def test_a_box_that_comes_back_without_its_mask_is_said(bundled, people):
     assert said[-2].startswith("With roi_heads.detections_per_img 1 → ")
     assert said[-2].endswith(" its box comes back, but its mask stays at an IoU of 0.00 < 0.5.")
     assert said[-1] == "No setting brings it back: training is needed."
+
+
+# --- what training would have to see ----------------------------------------------------------
+
+
+def test_an_object_that_nothing_brings_back_is_said_to_need_training_on_it(traced):
+    fate = next(fate for fate in fates(traced) if fate.cause == "class")
+    explained = explain_missed(traced, fate.object)
+    vars(explained).update(remedies=(), _search=SimpleNamespace(box_only=None))
+    assert explained.lines[-2].endswith("nor another view of it: training is needed.")
+    assert explained.lines[-1] == to_learn(traced, fate, 0.5, traced.detections.score_threshold)
+    assert len(explained.lines) <= 10
+
+
+def test_it_counts_the_anchors_that_the_rpn_is_taught_an_object_by(traced):
+    """By a loop over all anchors: positive are those from 0.7 on, and all best ones."""
+    boxes = traced.ground_truth.boxes
+    iou = box_iou(traced.anchors.boxes, boxes)
+    best_object, best_iou = iou.argmax(dim=1), iou.amax(dim=0)
+    positive = (iou.amax(dim=1) >= 0.7) | ((iou == best_iou) & (best_iou > 0)).any(dim=1)
+    lost = [fate for fate in fates(traced) if fate.cause in OF_THE_WEIGHTS]
+    assert lost
+    for fate in lost:
+        count = int((positive & (best_object == fate.object)).sum())
+        said = to_learn(traced, fate, 0.5, 0.05)
+        best = float(best_iou[fate.object])
+        assert said.startswith(f"In training {count} anchor")
+        assert f"IoU {best:.2f}" in said
+        assert ("only because none fits better" in said) == (best < 0.7)
+
+
+def test_an_object_whose_anchors_all_fit_another_better_is_taught_by_none(traced):
+    """The second of two objects that coincide: the RPN's rule gives all anchors to the first."""
+    truth = traced.ground_truth
+    twice = torch.cat((truth.boxes[:1], truth.boxes[:1], truth.boxes[2:]))
+    twins = replace(truth, boxes=twice, rpn_targets=build(traced.anchors, twice))
+    said = to_learn(replace(traced, ground_truth=twins), oracle(1, 0.9, 0.9), 0.5, 0.05)
+    assert said.startswith("In training no anchor is taught it: even the best (IoU 0.")
+    assert "overlaps another object more" in said
+
+
+@pytest.mark.parametrize(
+    ("probability", "moved", "learns"),
+    [
+        (0.9, 0.9, "the RPN"),
+        (0.3, 0.5, "the RPN"),
+        (0.2, 0.9, "the box head"),
+        (0.9, 0.4, "the box head"),
+    ],
+)
+def test_the_perfect_box_tells_who_has_to_learn(traced, probability, moved, learns):
+    said = to_learn(traced, oracle(0, probability, moved), 0.5, 0.2)
+    assert f"{learns} " in said.split(". ")[-1]
+
+
+def oracle(object, probability, iou):
+    """A lost object whose own box the second stage judges so."""
+    evidence = Evidence(perfect=PerfectBox(probability, 0, 0.5, iou))
+    return Fate(object, object, "person", "rpn_box", None, "proposals", evidence)
 
 
 def test_there_is_no_such_object(traced):

@@ -32,8 +32,8 @@ class Slice:
             the rule that every object gets its best anchor trains it on them.
         by_shape: how many lack an IoU of 0.5 and have the shape to blame: no anchor has one near
             theirs. Other sizes and ratios mend it.
-        by_grid: how many lack it and have the grid to blame: the cells stand too far apart for
-            objects so small. A larger input mends it.
+        by_grid: how many lack it and have the grid to blame: the cells of that level stand too far
+            apart for objects so small. Such a size on a finer level mends it, or a larger input.
     """
 
     name: str

@@ -60,7 +60,8 @@ def _lines(coverage: Coverage) -> Iterator[str]:
     if lost := overall.by_shape + overall.by_grid:
         yield from _sentence(
             f"Below 0.5: {lost:,} objects. To blame: the shapes for {overall.by_shape:,} (mend "
-            f"sizes and ratios), the grid for {overall.by_grid:,} (mend with a larger input)."
+            f"sizes and ratios), the grid for {overall.by_grid:,} (mend with "
+            "finer levels for these sizes, or a larger input)."
         )
     yield ""
     yield from _advised(coverage.advised)
