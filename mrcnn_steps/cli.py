@@ -23,6 +23,10 @@ COMMANDS = {
         "mrcnn_steps.commands.inspect",
         "show every stage of a photo in a page to explore, and print its tensors",
     ),
+    "check": (
+        "mrcnn_steps.commands.check",
+        "say what is wrong with COCO annotations and their photos",
+    ),
     "why": (
         "mrcnn_steps.commands.why",
         "say why an object was missed, or where a detection came from",

@@ -9,14 +9,19 @@ from mrcnn_steps.class_names import check_class_names
 from mrcnn_steps.model import load_model
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--model`, `--architecture` and `--class-names`."""
+def add_model_arguments(parser: argparse.ArgumentParser, default: str | None = "tiny") -> None:
+    """Declare `--model`, `--architecture` and `--class-names`.
+
+    Args:
+        parser: of a command.
+        default: the model; None where the command does without one.
+    """
     parser.add_argument(
         "--model",
-        default="tiny",
+        default=default,
         metavar="MODEL",
         help='"tiny", "coco", a checkpoint, or file.py:function, which is called without arguments '
-        "and returns the model (default: tiny)",
+        f"and returns the model (default: {default or 'none'})",
     )
     parser.add_argument(
         "--architecture",

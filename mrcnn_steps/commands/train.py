@@ -10,9 +10,15 @@ averaged weights, for `load_model`), `log.csv`, `loss.png` and, with validation 
 import argparse
 import os
 import sys
+import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from mrcnn_steps.class_names import printable
+from mrcnn_steps.data.coco import AnnotationWarning, CocoFolder
+from mrcnn_steps.debug.findings import summary
+from mrcnn_steps.debug.preflight import preflight
 from mrcnn_steps.files import sha256
 from mrcnn_steps.model.architectures import ARCHITECTURES, CANVAS
 from mrcnn_steps.model.processes import choose_device, process_group
@@ -118,6 +124,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument("--device", help="cuda, cpu, … (default: cuda where there is one)")
 
 
+def report_data(folders: Sequence[CocoFolder]) -> None:
+    """Say what looks wrong with the data; the photos themselves are checked already.
+
+    Args:
+        folders: The data sets.
+
+    Raises:
+        ValueError: Something is unusable.
+    """
+    for folder in folders:
+        findings = preflight(folder, photos="none")
+        for error in (each for each in findings if each.level == "error"):
+            raise ValueError(printable(f"{folder.annotations}: {error.sentence} {error.remedy}"))
+        # Of the processes that `torchrun` starts, the first alone speaks.
+        if (told := summary(findings)) and os.environ.get("RANK", "0") == "0":
+            text = f"{folder.annotations}: {told}; `mrcnn-steps check` tells more"
+            warnings.warn(text, AnnotationWarning, stacklevel=2)
+
+
 def run(args: argparse.Namespace) -> int:
     """Run `mrcnn-steps train`.
 
@@ -134,6 +159,7 @@ def run(args: argparse.Namespace) -> int:
     check_settings(args)
     choose_device(args.device)
     training, validation = open_data(args)
+    report_data([*training.folders, *([validation] if validation else [])])
     # A setting like the others: who goes on with other annotations is told.
     args.annotations_sha256 = [sha256(path) for path in args.annotations]
     # Of the processes that `torchrun` starts, the first alone writes.

@@ -71,6 +71,23 @@ def table(findings: Sequence[Finding]) -> str:
     return "\n\n".join(parts)
 
 
+def summary(findings: Sequence[Finding]) -> str:
+    """Write errors and warnings in one line.
+
+    Args:
+        findings: in any order.
+
+    Returns:
+        Such as "1 error (photo_missing), 2 warnings (bbox_off, objects_alike)"; empty if there are
+        only notes.
+    """
+    serious = LEVELS[:-1]
+    codes = {level: [each.code for each in findings if each.level == level] for level in serious}
+    return ", ".join(
+        f"{_counted(len(each), level)} ({', '.join(each)})" for level, each in codes.items() if each
+    )
+
+
 def record(finding: Finding) -> dict[str, Any]:
     """Give a finding as JSON has it.
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrcnn_steps.debug.findings import Finding, record, table
+from mrcnn_steps.debug.findings import Finding, record, summary, table
 
 NOTE = Finding("class_unused", "note", "No object is a nut.", "Leave it out.")
 WARNING = Finding("same_photo", "warning", "Two photos are one.", "Keep one.", (3, 4))
@@ -46,6 +46,12 @@ def test_no_name_from_a_file_reaches_the_terminal_unescaped(name: str) -> None:
     assert all(line.isprintable() for line in shown.split("\n"))
     assert len(shown.split("\n")) == 6
     shown.encode()
+
+
+def test_a_summary_is_one_line_without_notes() -> None:
+    told = "1 error (photo_missing), 2 warnings (same_photo, same_photo)"
+    assert summary([NOTE, WARNING, ERROR, WARNING]) == told
+    assert summary([NOTE]) == ""
 
 
 def test_a_record_is_json_and_the_finding_again() -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from mrcnn_steps.data import CocoFolder
 from mrcnn_steps.debug.datasets import Dataset
@@ -27,15 +27,15 @@ from mrcnn_steps.debug.preflight.objects import Scale, check_folder
 from mrcnn_steps.debug.preflight.photos import check_files, check_twice
 from mrcnn_steps.debug.preflight.records import check_records
 from mrcnn_steps.debug.preflight.targets import Seen, check_dataset, image_of, pixels_of
-from mrcnn_steps.model.mode import evaluating
+from mrcnn_steps.settings import boxes_on_input, input_grid
 
-# The side of an empty picture by which the cells of a backbone's finest map are measured.
+# The side of a photo by which the cells of a backbone's finest map are measured.
 MEASURED = 512
 
 
 def preflight(
     dataset: Dataset,
-    model: GeneralizedRCNN | None = None,
+    model: FasterRCNN | None = None,
     validation: Dataset | None = None,
     photos: Literal["pixels", "headers", "none"] = "pixels",
 ) -> tuple[Finding, ...]:
@@ -94,26 +94,21 @@ def _check_coco(
     return Seen(folder.class_names, frozenset(folder.class_names[k] for k in labels), {})
 
 
-def _scale(model: GeneralizedRCNN | None) -> Scale:
+def _scale(model: FasterRCNN | None) -> Scale:
     if model is None:
         return Scale(lambda size: (1.0, 1.0), 0.0)
 
     @cache
     def of(size: tuple[int, int]) -> tuple[float, float]:
         height, width = size
-        # On the meta device a tensor has a size and nothing else.
-        photo = torch.empty((3, height, width), device="meta")
         whole = torch.tensor([[0.0, 0.0, width, height]])
-        with torch.no_grad(), evaluating(model):
-            _, [target] = model.transform([photo], [{"boxes": whole}])
-        x1, y1, x2, y2 = target["boxes"][0].tolist()
+        moved, _ = boxes_on_input(model, size, whole)
+        x1, y1, x2, y2 = moved[0].tolist()
         return (x2 - x1) / width, (y2 - y1) / height
 
-    empty = next(model.parameters()).new_zeros((1, 3, MEASURED, MEASURED))
-    with torch.no_grad(), evaluating(model):
-        maps = model.backbone(empty)
-    finest = maps if isinstance(maps, Tensor) else next(iter(maps.values()))
-    return Scale(of, MEASURED / finest.shape[-1])
+    _, input_size = boxes_on_input(model, (MEASURED, MEASURED), torch.zeros((0, 4)))
+    finest = input_grid(model, input_size).maps[0]
+    return Scale(of, input_size[0] / finest[0])
 
 
 def _images(dataset: Dataset) -> list[Tensor]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from torch import nn
+from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from mrcnn_steps.class_names import UNUSED, enumerate_names
 from mrcnn_steps.data import CocoFolder
@@ -52,14 +53,14 @@ def check_used(class_names: Sequence[str], used: Collection[str], findings: Find
 
 
 def check_model_classes(
-    class_names: Sequence[str], used: Collection[str], model: nn.Module, findings: Findings
+    class_names: Sequence[str], used: Collection[str], model: FasterRCNN, findings: Findings
 ) -> None:
     """Compare the classes of the data with a model's, by name.
 
     Args:
         class_names: of the data, the background first.
         used: the classes of the objects.
-        model: any detection model of torchvision's.
+        model: any.
         findings: where they go.
     """
     known = class_names_of_model(model)
@@ -77,11 +78,11 @@ def check_model_classes(
         findings.add("class_only_in_model", detail, count=len(own))
 
 
-def class_names_of_model(model: nn.Module) -> tuple[str, ...] | None:
+def class_names_of_model(model: FasterRCNN) -> tuple[str, ...] | None:
     """Give what the labels of a model are called; None if nothing tells.
 
     Args:
-        model: any detection model of torchvision's.
+        model: any.
 
     Returns:
         The names, the background first.
@@ -94,7 +95,7 @@ def class_names_of_model(model: nn.Module) -> tuple[str, ...] | None:
     return None if names[1:2] == ("class 1",) else names
 
 
-def class_count(model: nn.Module) -> int | None:
+def class_count(model: FasterRCNN) -> int | None:
     """Count the labels of an R-CNN with torchvision's predictor, the background included."""
     predictor = getattr(getattr(model, "roi_heads", None), "box_predictor", None)
     scores = getattr(predictor, "cls_score", None)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from mrcnn_steps.debug.preflight.codes import Findings
 from mrcnn_steps.model.mode import evaluating
@@ -75,11 +75,11 @@ def _code_of_range(low: float, high: float) -> str | None:
     return "input_too_dark" if 0 < high < DARKEST else None
 
 
-def check_input(model: GeneralizedRCNN, images: Iterable[Tensor], findings: Findings) -> None:
+def check_input(model: FasterRCNN, images: Iterable[Tensor], findings: Findings) -> None:
     """Compare the tensor that the backbone's first convolution gets with the transform's.
 
     Args:
-        model: any detection model of torchvision's that has a backbone and a transform.
+        model: any Mask R-CNN or Faster R-CNN of torchvision's.
         images: [3, H, W] each, as they would be given to the model.
         findings: where they go.
     """
@@ -105,7 +105,7 @@ def check_input(model: GeneralizedRCNN, images: Iterable[Tensor], findings: Find
         findings.add(code, said)
 
 
-def _judge(model: GeneralizedRCNN, found: Moments, once: Moments) -> str | None:
+def _judge(model: FasterRCNN, found: Moments, once: Moments) -> str | None:
     """Tell what was done to the photos by what became of their mean and deviation."""
     mean, deviation = _normalization(model, once.mean)
     zero, one = torch.zeros_like(mean), torch.ones_like(mean)
@@ -127,7 +127,7 @@ def _judge(model: GeneralizedRCNN, found: Moments, once: Moments) -> str | None:
     return None if identity else "input_changed"
 
 
-def _seen(model: GeneralizedRCNN, stem: nn.Module, photo: Tensor) -> Float[Tensor, "1 C H W"]:
+def _seen(model: FasterRCNN, stem: nn.Module, photo: Tensor) -> Float[Tensor, "1 C H W"]:
     """Give what reaches the first convolution, and go no further."""
     caught: list[Tensor] = []
 
@@ -146,13 +146,13 @@ def _seen(model: GeneralizedRCNN, stem: nn.Module, photo: Tensor) -> Float[Tenso
     raise ValueError("the backbone's first convolution was not asked")
 
 
-def _transformed(model: GeneralizedRCNN, photo: Tensor) -> Float[Tensor, "1 C H W"]:
+def _transformed(model: FasterRCNN, photo: Tensor) -> Float[Tensor, "1 C H W"]:
     with torch.no_grad(), evaluating(model):
         images, _ = model.transform([photo])
     return images.tensors
 
 
-def _in_unit_range(model: GeneralizedRCNN, photo: Tensor) -> Float[Tensor, "C H W"]:
+def _in_unit_range(model: FasterRCNN, photo: Tensor) -> Float[Tensor, "C H W"]:
     """Undo what was done to a photo before it was given to the model."""
     code = _code_of_range(photo.min().item(), photo.max().item())
     if code == "input_normalized_twice":
@@ -165,7 +165,7 @@ def _in_unit_range(model: GeneralizedRCNN, photo: Tensor) -> Float[Tensor, "C H 
     return photo.clamp(0, 1)
 
 
-def _normalization(model: GeneralizedRCNN, like: Tensor) -> tuple[Tensor, Tensor]:
+def _normalization(model: FasterRCNN, like: Tensor) -> tuple[Tensor, Tensor]:
     transform = model.transform
     return like.new_tensor(transform.image_mean), like.new_tensor(transform.image_std)
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from mrcnn_steps.data import CocoFolder
 from mrcnn_steps.data.annotation import Annotation
 from mrcnn_steps.debug.preflight.codes import Findings
+from mrcnn_steps.debug.preflight.records import ids_of
 from mrcnn_steps.matching import overlaps
 
 # From this IoU on two objects are taken for one that is annotated twice.
@@ -101,12 +102,14 @@ def check_folder(folder: CocoFolder, scale: Scale, findings: Findings) -> None:
     boxes_only = sum(each.segmentation is None for each in chain(*every))
     alone = boxes_only == sum(map(len, every))
     corners = _all_are_corners(folder)
+    robbed = {image_id for fault in folder.left_out for image_id in ids_of(fault)[0]}
     indices = tqdm(range(len(folder)), "check objects", unit="", leave=False, disable=None)
     for index in indices:
         size = folder.photos[index].height, folder.photos[index].width
         if not every[index]:
-            name = folder.photos[index].file_name
-            findings.add("photo_without_objects", name, [folder.image_ids[index]])
+            if folder.image_ids[index] not in robbed:
+                name = folder.photos[index].file_name
+                findings.add("photo_without_objects", repr(name), [folder.image_ids[index]])
             continue
         for one in every[index]:
             for code in _codes(one, size, alone, corners):
@@ -118,12 +121,15 @@ def check_folder(folder: CocoFolder, scale: Scale, findings: Findings) -> None:
 
 def _codes(one: Annotation, size: tuple[int, int], alone: bool, corners: bool) -> Iterator[str]:
     height, width = size
-    x, y, w, h = one.bbox or (0.0, 0.0, *size)
+    box = one.bbox or (0.0, 0.0, *size)
+    w, h = box[2:]
     if one.slip:
         yield f"{one.slip}_off"
     if one.segmentation is None:
         yield "boxes_only" if alone else "mask_missing"
-    if max(x, y, w, h) <= 1 < min(height, width):
+    # A box of whole numbers may be the first pixel of the photo.
+    fractions = any(side % 1 for side in box)
+    if fractions and max(box) <= 1 < min(height, width):
         yield "bbox_normalized"
     elif one.segmentation is None and corners:
         yield "bbox_corners"

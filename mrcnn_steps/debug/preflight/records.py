@@ -45,12 +45,19 @@ def check_records(folder: CocoFolder, findings: Findings) -> None:
         code = fault.code or OF_FIELD[fault.field]
         if type(fault.found) is int and fault.found in lost.get(fault.field, ()):
             code = "objects_of_left_out"
-        images, annotations = _ids(fault)
+        images, annotations = ids_of(fault)
         findings.add(code, str(fault.error()), images, annotations)
 
 
-def _ids(fault: Fault) -> tuple[list[int], list[int]]:
-    """Give the ids of the photos and objects that a record concerns."""
+def ids_of(fault: Fault) -> tuple[list[int], list[int]]:
+    """Give the ids of the photos and objects that a record concerns.
+
+    Args:
+        fault: a record that is left out.
+
+    Returns:
+        Of photos and of objects, at most one each; none where the file has no usable id.
+    """
     number = _id_of(fault)
     own = [] if number is None else [number]
     if fault.key == "images":
