@@ -11,9 +11,8 @@ from mrcnn_steps import Trace, sample, trace
 from mrcnn_steps.model.network import tiny
 
 
-@pytest.fixture(scope="session")
-def model() -> MaskRCNN:
-    """A small one with random weights that finds something."""
+def small_model() -> MaskRCNN:
+    """One with random weights that finds something."""
     torch.manual_seed(0)
     model = tiny(image_size=128).eval()
     torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=8)
@@ -24,23 +23,22 @@ def model() -> MaskRCNN:
 
 
 @pytest.fixture(scope="session")
-def small(model) -> Trace:
-    """It on a photo with 19 objects."""
-    return trace(model, sample("voc_people"))
+def small() -> Trace:
+    """A small model on a photo with 19 objects."""
+    return trace(small_model(), sample("voc_people"))
 
 
 @pytest.fixture(scope="session")
-def bare(model) -> Trace:
-    """It on a photo that nobody annotated."""
-    return trace(model, sample("cat").image)
+def bare() -> Trace:
+    """A small model on a photo that nobody annotated."""
+    return trace(small_model(), sample("cat").image)
 
 
 HOSTILE = '</script><img src=x onerror="alert(1)">&{row}'
 
 
-@pytest.fixture(scope="session")
-def hostile(small) -> Trace:
-    """Classes and a photo with names that try to be markup."""
+def with_hostile_names(small: Trace) -> Trace:
+    """The same with classes and a photo whose names try to be markup."""
     names = tuple(
         name if label == 0 else f"{HOSTILE}{label}" for label, name in enumerate(small.class_names)
     )
@@ -48,3 +46,9 @@ def hostile(small) -> Trace:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return trace(small.model, photo, class_names=names)
+
+
+@pytest.fixture(scope="session")
+def hostile(small) -> Trace:
+    """Classes and a photo with names that try to be markup."""
+    return with_hostile_names(small)

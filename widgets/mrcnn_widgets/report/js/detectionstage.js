@@ -17,7 +17,7 @@ export class DetectionStage extends CandidateStage {
   /** @param {string} name @returns {{ min: number, max: number }} */
   range(name) {
     const { min, max } = super.range(name);
-    if (name === "score") return { min: this.cut.floor, max };
+    if (name === "score") return { min: Math.min(Math.ceil(this.cut.floor * 100) / 100, this.more.settings.score), max };
     return name === "limit" ? { min, max: Math.max(300, this.more.settings.limit) } : { min, max };
   }
 
