@@ -20,6 +20,9 @@ from mrcnn_steps.debug.funnel.rows import ObjectRow, PhotoRow
 from mrcnn_steps.debug.funnel.slices import OF_A_MODEL, SLICES, Part, divide
 from mrcnn_steps.debug.statistics import Interval, wilson
 
+# Others match one to one, and find less.
+RECALL_RULE = "some proposal overlaps the object by an IoU of {iou:g} or more"
+
 
 class Gate(NamedTuple):
     """A gate of the pipeline, and what is lost there.
@@ -103,6 +106,15 @@ class Figures:
         """How many objects were found."""
         return sum(each.cause == FOUND for each in self.objects)
 
+    @property
+    def proposal_recall(self) -> float | None:
+        """The share of objects that some proposal overlaps by the IoU; None without a model.
+
+        One proposal may reach several objects: a one-to-one matching, as detectron2's, finds less.
+        """
+        told = [each.proposed for each in self.objects if each.proposed is not None]
+        return sum(told) / len(told) if told else None
+
     @cached_property
     def claims(self) -> Claims:
         """The detections that are right or wrong."""
@@ -166,6 +178,8 @@ class Figures:
             "objects": len(self.objects),
             "found": self.found,
             self.ap_name: self.ap50,
+            "proposal_recall": self.proposal_recall,
+            "proposal_recall_rule": RECALL_RULE.format(iou=self.iou),
             "gates": [each._asdict() for each in self.gates],
             "slices": {by: [part._asdict() for part in parts] for by, parts in self.slices.items()},
             "false_positives": [each._asdict() for each in self.kinds],

@@ -20,7 +20,7 @@ from mrcnn_steps.debug.funnel.rows import (
     ObjectRow,
     PhotoRow,
 )
-from mrcnn_steps.matching import Matches, match_trace, most_overlapped, overlaps
+from mrcnn_steps.matching import Matches, match_trace, most_overlapped, overlaps, recalled
 from mrcnn_steps.tracing import Trace
 
 # From which IoU on two objects of a class crowd each other.
@@ -60,7 +60,7 @@ def photo_row(
         photo=entry.name,
         width=width,
         height=height,
-        objects=_object_rows(trace, entry, fates(trace, iou, score)),
+        objects=_object_rows(trace, entry, fates(trace, iou, score), iou),
         detections=_detection_rows(trace, entry, iou, score),
     )
 
@@ -70,7 +70,9 @@ def unread_row(index: int, image_id: int, photo: str, error: Exception) -> Photo
     return PhotoRow(index, image_id, photo, 0, 0, (), (), str(error))
 
 
-def _object_rows(trace: Trace, entry: Entry, every: tuple[Fate, ...]) -> tuple[ObjectRow, ...]:
+def _object_rows(
+    trace: Trace, entry: Entry, every: tuple[Fate, ...], iou: float
+) -> tuple[ObjectRow, ...]:
     truth = trace.ground_truth
     if truth is None:
         return ()
@@ -80,13 +82,20 @@ def _object_rows(trace: Trace, entry: Entry, every: tuple[Fate, ...]) -> tuple[O
         boxes,
         _levels(trace, boxes),
         crowding(boxes, [each.name for each in every]),
+        _proposed(trace, boxes, iou),
         strict=True,
     )
     return tuple(_object_row(trace, entry, *place) for place in places)
 
 
 def _object_row(
-    trace: Trace, entry: Entry, fate: Fate, box: Tensor, level: str, crowding: int
+    trace: Trace,
+    entry: Entry,
+    fate: Fate,
+    box: Tensor,
+    level: str,
+    crowding: int,
+    proposed: bool,
 ) -> ObjectRow:
     truth, photo, evidence = trace.ground_truth, entry.sample, fate.evidence
     assert truth is not None
@@ -117,6 +126,7 @@ def _object_row(
         threshold=evidence.threshold,
         runner_up=evidence.runner_up,
         perfect_probability=None if evidence.perfect is None else evidence.perfect.probability,
+        proposed=proposed,
     )
 
 
@@ -135,6 +145,12 @@ def _levels(trace: Trace, boxes: Float[Tensor, "N 4"]) -> list[str]:
     parts = boxes.split(max(1, PIECE_CELLS // len(anchors)))
     best = torch.cat([most_overlapped(part, anchors.boxes).row for part in parts])
     return [anchors.level_names[level] for level in anchors.levels(best).tolist()]
+
+
+def _proposed(trace: Trace, boxes: Float[Tensor, "N 4"], iou: float) -> list[bool]:
+    """Tell which boxes some proposal overlaps by the IoU."""
+    parts = boxes.split(max(1, PIECE_CELLS // max(1, len(trace.proposals))))
+    return torch.cat([recalled(trace.proposals.boxes, part, iou) for part in parts]).tolist()
 
 
 def crowding(boxes: Float[Tensor, "N 4"], names: list[str]) -> list[int]:

@@ -47,14 +47,15 @@ def read_results(path: Path, folder: CocoFolder) -> list[Result]:
         folder: the photos and categories that they are about.
 
     Returns:
-        The detections, in the order of the file.
+        The detections, in the order of the file; those of photos and categories that the folder
+        has left out are left out too.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is no such list, a field is missing or no such value, or the boxes are no
             `x, y, width, height`; names the file, the place and the field.
     """
-    sizes = dict(zip(folder.image_ids, map(folder.image_size, range(len(folder))), strict=True))
+    known = _Known(folder)
     try:
         records = json.loads(path.read_bytes())
         if not isinstance(records, list):
@@ -62,9 +63,9 @@ def read_results(path: Path, folder: CocoFolder) -> list[Result]:
             if isinstance(records, dict) and "annotations" in records:
                 expected += "; this may be a file of annotations"
             raise FieldError("the file", records, expected)
-        categories = frozenset(folder.category_ids)
-        found = [_result(each, place, sizes, categories) for place, each in enumerate(records)]
-        _check_layout(found, sizes)
+        read = (_result(each, place, known) for place, each in enumerate(records))
+        found = [each for each in read if each is not None]
+        _check_layout(found, known.sizes)
     except FieldError as fault:
         raise ValueError(f"{path}: {fault}") from None
     except (ValueError, RecursionError) as error:
@@ -72,23 +73,38 @@ def read_results(path: Path, folder: CocoFolder) -> list[Result]:
     return found
 
 
-def _result(
-    record: Any, place: int, sizes: dict[int, tuple[int, int]], categories: frozenset[int]
-) -> Result:
+class _Known:
+    """The ids of a folder, and those that it has left out."""
+
+    def __init__(self, folder: CocoFolder) -> None:
+        sizes = map(folder.image_size, range(len(folder)))
+        self.sizes = dict(zip(folder.image_ids, sizes, strict=True))
+        self.categories = frozenset(folder.category_ids)
+        self.left_out = frozenset(
+            (fault.key, fault.record["id"])
+            for fault in folder.left_out
+            if isinstance(fault.record, dict) and type(fault.record.get("id")) is int
+        )
+
+
+def _result(record: Any, place: int, known: _Known) -> Result | None:
+    """Read a detection; None of a photo or a category that is left out."""
     try:
         if not isinstance(record, dict):
             raise FieldError("the detection", record, "an object")
         image_id = whole_number(record, "image_id", "the id of an image")
-        if image_id not in sizes:
-            raise FieldError("image_id", image_id, "the id of an image of the annotations file")
         category_id = whole_number(record, "category_id", "the id of a category")
-        if category_id not in categories:
-            known = f"the id of a category: {_few(categories)}"
-            raise FieldError("category_id", category_id, known)
+        if {("images", image_id), ("categories", category_id)} & known.left_out:
+            return None
+        if image_id not in known.sizes:
+            raise FieldError("image_id", image_id, "the id of an image of the annotations file")
+        if category_id not in known.categories:
+            expected = f"the id of a category: {_few(known.categories)}"
+            raise FieldError("category_id", category_id, expected)
         score = _number(record.get("score", ABSENT), "score", "a number from 0 to 1")
         if not 0 <= score <= 1:
             raise FieldError("score", score, "a number from 0 to 1")
-        return Result(image_id, category_id, _box(record, sizes[image_id]), score)
+        return Result(image_id, category_id, _box(record, known.sizes[image_id]), score)
     except FieldError as fault:
         raise FieldError(f"[{place}].{fault.field}", fault.found, fault.expected) from None
 

@@ -50,6 +50,8 @@ class ObjectRow:
         threshold: what that was compared with.
         runner_up: see `debug.evidence.Evidence`.
         perfect_probability: of its class in its own box, as the second stage says.
+        proposed: whether some proposal overlaps it by the IoU of matching
+            (`mrcnn_steps.matching.recalled`); None without a model.
     """
 
     image_id: int
@@ -76,6 +78,7 @@ class ObjectRow:
     threshold: float | None
     runner_up: str | None
     perfect_probability: float | None
+    proposed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from mrcnn_steps.class_names import printable
 from mrcnn_steps.debug.fates import CAUSES
 from mrcnn_steps.debug.funnel.columns import Row, cell, columns, percent, points, span
 from mrcnn_steps.debug.funnel.curves import calibration_error
-from mrcnn_steps.debug.funnel.figures import Figures
+from mrcnn_steps.debug.funnel.figures import RECALL_RULE, Figures
 from mrcnn_steps.debug.funnel.rows import PhotoRow
 from mrcnn_steps.debug.funnel.slices import ANECDOTES, ENOUGH_PHOTOS, SLICES, Part
 from mrcnn_steps.debug.funnel.worst import (
@@ -60,10 +60,14 @@ def overview(figures: Figures) -> list[str]:
     if not total:
         return [f"{said}: nothing to find."]
     interval = span(wilson(found, total))
-    return [
+    lines = [
         f"{said}: {found:,} found ({percent(found / total)}, 95 % interval {interval}), "
         f"{total - found:,} missed; {figures.ap_name} of the boxes {figures.ap50:.1f}."
     ]
+    if figures.proposal_recall is not None:
+        rule = RECALL_RULE.format(iou=figures.iou)
+        lines.append(f"Proposal recall {percent(figures.proposal_recall)}: {rule}.")
+    return lines
 
 
 def _gates(figures: Figures) -> list[str]:

@@ -55,6 +55,14 @@ def test_an_object_is_measured_in_the_photo_and_in_the_network_s_input(row, trac
         assert each.at_border == (x1 <= 1 or y1 <= 1 or x2 >= width - 1 or y2 >= height - 1)
 
 
+@pytest.mark.parametrize("iou", [0.5, 0.75])
+def test_an_object_is_proposed_if_some_proposal_reaches_it(traced, entry, iou):
+    best = box_iou(traced.ground_truth.boxes, traced.proposals.boxes).amax(dim=1)
+    rows = photo_row(traced, entry, iou=iou).objects
+    assert [each.proposed for each in rows] == (best >= iou).tolist()
+    assert {each.proposed for each in rows} == {True, False}
+
+
 def test_crowding_counts_overlapping_objects_of_the_class(row, people):
     iou = box_iou(people.boxes, people.boxes)
     for i, each in enumerate(row.objects):

@@ -178,6 +178,18 @@ def test_nothing_was_detected(tmp_path):
     assert "1 photo, 1 object: 0 found" in funnel.table()
 
 
+def test_what_the_data_set_leaves_out_is_left_out(tmp_path):
+    folder_of(tmp_path, [square(1, 3, [20, 20, 60, 60]), square(2, 3, [20, 20, 60, 60])], 2)
+    content = json.loads((tmp_path / "data.json").read_text())
+    content["images"][1]["width"] = 0
+    (tmp_path / "data.json").write_text(json.dumps(content))
+    folder = CocoFolder(tmp_path, tmp_path / "data.json", strict=False)
+    results = [square(image_id, 3, [20, 20, 60, 60], score=0.9) for image_id in (1, 2)]
+    assert len(judged(tmp_path, folder, results).photos) == 1
+    with pytest.raises(ValueError, match=r"\[1\]\.image_id: found 3"):
+        judged(tmp_path, folder, [results[1], results[1] | {"image_id": 3}])
+
+
 class TestRefused:
     GOOD = square(1, 3, [20.5, 20, 60, 60], score=0.9)
 

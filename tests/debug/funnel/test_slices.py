@@ -8,6 +8,7 @@ from scipy import stats
 from mrcnn_steps.debug.fates import CAUSES, FOUND
 from mrcnn_steps.debug.funnel.figures import Figures, gates
 from mrcnn_steps.debug.funnel.slices import SLICES, divide
+from mrcnn_steps.debug.funnel.table import table
 from tests.debug.funnel.made import a_photo, an_object, at_random
 
 OBJECTS = [each for photo in at_random(60) for each in photo.objects]
@@ -110,6 +111,16 @@ class TestGates:
 
     def test_without_objects_nothing_is_lost(self):
         assert all(gate.lost == gate.alive == gate.share == 0 for gate in gates([]))
+
+
+def test_proposal_recall_names_its_rule():
+    proposed = [an_object(k, "class", proposed=each) for k, each in enumerate((True, False, True))]
+    figures = Figures([a_photo(1, tuple(proposed))], iou=0.75)
+    assert figures.record()["proposal_recall"] == pytest.approx(2 / 3)
+    rule = "some proposal overlaps the object by an IoU of 0.75 or more"
+    assert figures.record()["proposal_recall_rule"] == rule
+    assert f"Proposal recall 66.7 %: {rule}." in table(figures)
+    assert Figures([a_photo(1, (an_object(),))]).proposal_recall is None
 
 
 def test_figures_of_photos_without_anything():
