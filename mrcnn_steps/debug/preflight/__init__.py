@@ -24,9 +24,9 @@ from mrcnn_steps.debug.preflight.classes import (
 from mrcnn_steps.debug.preflight.codes import Findings
 from mrcnn_steps.debug.preflight.inputs import PHOTOS, check_input
 from mrcnn_steps.debug.preflight.objects import Scale, check_folder
-from mrcnn_steps.debug.preflight.photos import check_files, check_twice
+from mrcnn_steps.debug.preflight.photos import check_files, check_shared, check_twice
 from mrcnn_steps.debug.preflight.records import check_records
-from mrcnn_steps.debug.preflight.targets import Seen, check_dataset, image_of, pixels_of
+from mrcnn_steps.debug.preflight.targets import Seen, check_dataset, pixels_of, readable
 from mrcnn_steps.settings import boxes_on_input, input_grid
 
 # The side of a photo by which the cells of a backbone's finest map are measured.
@@ -57,16 +57,13 @@ def preflight(
         findings.add("no_photos", _name(dataset))
     scale = _scale(model)
     if isinstance(dataset, CocoFolder):
-        seen = _check_coco(dataset, validation, photos, scale, findings)
+        seen = _check_coco(dataset, photos, scale, findings)
     else:
         names = None if model is None else class_names_of_model(model)
         seen = check_dataset(dataset, names, scale, findings)
         check_names(seen.class_names, findings)
-        if validation is not None:
-            others = pixels_of(validation)
-            for digest, image_id in seen.digests.items():
-                if digest in others:
-                    findings.add("photo_in_validation", f"image {image_id}", [image_id])
+    if validation is not None and photos != "none":
+        _check_validation(dataset, validation, seen, findings)
     if len(dataset) and not seen.used:
         findings.add("no_objects", _name(dataset))
     check_used(seen.class_names, seen.used, findings)
@@ -77,21 +74,31 @@ def preflight(
     return findings.collected()
 
 
-def _check_coco(
-    folder: CocoFolder,
-    validation: Dataset | None,
-    photos: str,
-    scale: Scale,
-    findings: Findings,
-) -> Seen:
+def _check_coco(folder: CocoFolder, photos: str, scale: Scale, findings: Findings) -> Seen:
     check_records(folder, findings)
     check_categories(folder, findings)
     check_folder(folder, scale, findings)
     if photos != "none":
         check_files(folder, photos == "pixels", findings)
-        check_twice(folder, validation if isinstance(validation, CocoFolder) else None, findings)
+        check_twice(folder, findings)
     labels = frozenset[int]().union(*map(folder.labels_present, range(len(folder))))
     return Seen(folder.class_names, frozenset(folder.class_names[k] for k in labels), {})
+
+
+def _check_validation(
+    dataset: Dataset, validation: Dataset, seen: Seen, findings: Findings
+) -> None:
+    """Compare the files of two COCO folders, and otherwise the pixels."""
+    if isinstance(dataset, CocoFolder) and isinstance(validation, CocoFolder):
+        check_shared(dataset, validation, findings)
+        return
+    own = seen.digests
+    if isinstance(dataset, CocoFolder):
+        own = {digest: dataset.image_ids[index] for digest, index in pixels_of(dataset).items()}
+    others = pixels_of(validation)
+    for digest, image_id in own.items():
+        if digest in others:
+            findings.add("photo_in_validation", f"image {image_id}", [image_id])
 
 
 def _scale(model: FasterRCNN | None) -> Scale:
@@ -113,16 +120,8 @@ def _scale(model: FasterRCNN | None) -> Scale:
 
 def _images(dataset: Dataset) -> list[Tensor]:
     """Give a few photos, from all over the data set, as a model would get them."""
-    images = []
-    for index in range(0, len(dataset), max(1, len(dataset) // PHOTOS))[:PHOTOS]:
-        try:
-            item = dataset.image(index) if isinstance(dataset, CocoFolder) else dataset[index]
-        except Exception:  # a finding already
-            continue
-        image = image_of(item)
-        if isinstance(image, Tensor) and image.ndim == 3 and image.numel():
-            images.append(image)
-    return images
+    indices = range(0, len(dataset), max(1, len(dataset) // PHOTOS))[:PHOTOS]
+    return [image for _, image in readable(dataset, indices) if image.ndim == 3]
 
 
 def _name(dataset: Dataset) -> str:

@@ -57,39 +57,49 @@ def _code_of_size(header: Header, told: tuple[int, int]) -> str | None:
     return "photo_swapped" if header.size == told[::-1] else "photo_size"
 
 
-def check_twice(folder: CocoFolder, validation: CocoFolder | None, findings: Findings) -> None:
-    """Find photos that come twice, here or in the validation data.
+def check_twice(folder: CocoFolder, findings: Findings) -> None:
+    """Find photos that come twice: one file under two ids, or two files of the same bytes.
 
     Args:
         folder: the photos.
-        validation: other photos that should share none with these.
         findings: where they go.
     """
+    ids_of = _ids_of_files(folder)
+    for path, ids in ids_of.items():
+        if len(ids) > 1:
+            findings.add("photo_two_ids", f"{path.name!r}: images {ids[0]} and {ids[1]}", ids)
+    for first, *others in _same_bytes(list(ids_of)):
+        for other in others:
+            detail = f"{first.name!r} and {other.name!r}"
+            findings.add("photo_twice", detail, ids_of[first] + ids_of[other])
+
+
+def check_shared(folder: CocoFolder, validation: CocoFolder, findings: Findings) -> None:
+    """Find photos that are also in the validation data: one file, or two of the same bytes.
+
+    Args:
+        folder: the photos.
+        validation: other photos.
+        findings: where they go.
+    """
+    ids_of, others = _ids_of_files(folder), _ids_of_files(validation)
+    for path, ids in ids_of.items():
+        if path in others:
+            findings.add("photo_in_validation", repr(path.name), ids)
+    for same in _same_bytes(list(ids_of | others)):
+        there = [path for path in same if path in others]
+        for path in same:
+            if there and path not in others:
+                detail = f"{path.name!r} is {there[0].name!r} there"
+                findings.add("photo_in_validation", detail, ids_of[path])
+
+
+def _ids_of_files(folder: CocoFolder) -> dict[Path, list[int]]:
     ids_of: dict[Path, list[int]] = {}
     for index, image_id in enumerate(folder.image_ids):
-        ids_of.setdefault(_place(folder, index), []).append(image_id)
-    for place, ids in ids_of.items():
-        if len(ids) > 1:
-            findings.add("photo_two_ids", f"{place.name!r}: images {ids[0]} and {ids[1]}", ids)
-    others: dict[Path, None] = {}
-    if validation is not None:
-        others = dict.fromkeys(_place(validation, index) for index in range(len(validation)))
-    for place, ids in ids_of.items():
-        if place in others:
-            findings.add("photo_in_validation", repr(place.name), ids)
-    for same in _same_bytes(list(ids_of | others)):
-        here, there = ([p for p in same if p in group] for group in (ids_of, others))
-        for other in here[1:]:
-            detail = f"{here[0].name!r} and {other.name!r}"
-            findings.add("photo_twice", detail, ids_of[here[0]] + ids_of[other])
-        for place in here:
-            if there and place not in others:
-                detail = f"{place.name!r} is {there[0].name!r} there"
-                findings.add("photo_in_validation", detail, ids_of[place])
-
-
-def _place(folder: CocoFolder, index: int) -> Path:
-    return Path(os.path.realpath(folder.image_path(index)))
+        real = Path(os.path.realpath(folder.image_path(index)))
+        ids_of.setdefault(real, []).append(image_id)
+    return ids_of
 
 
 def _same_bytes(paths: Sequence[Path]) -> Iterator[list[Path]]:

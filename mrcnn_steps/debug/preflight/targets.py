@@ -1,7 +1,7 @@
 """Any dataset: its samples, or torchvision's pairs of an image and a target, one after another."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from mrcnn_steps.data import CocoFolder
 from mrcnn_steps.data.sample import BOX_TOLERANCE, Sample
 from mrcnn_steps.debug.datasets import Dataset, class_names_of, entry_at
 from mrcnn_steps.debug.preflight.codes import Findings
@@ -70,11 +71,22 @@ def check_dataset(
     return Seen(tuple(named), frozenset(used), digests)
 
 
-def pixels_of(dataset: Dataset) -> frozenset[bytes]:
-    """Give a digest of each photo of a dataset."""
+def readable(dataset: Dataset, indices: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
+    """Give the images of a dataset that can be read, each with its index."""
+    for index in indices:
+        try:
+            item = dataset.image(index) if isinstance(dataset, CocoFolder) else dataset[index]
+        except Exception:  # a finding of its own
+            continue
+        image = image_of(item)
+        if isinstance(image, Tensor) and image.numel():
+            yield index, image
+
+
+def pixels_of(dataset: Dataset) -> dict[bytes, int]:
+    """Give a digest of the pixels of each photo of a dataset, with its index."""
     indices = tqdm(range(len(dataset)), "compare photos", unit="", leave=False, disable=None)
-    images = (image_of(dataset[index]) for index in indices)
-    return frozenset(_digest(image) for image in images if isinstance(image, Tensor))
+    return {_digest(image): index for index, image in readable(dataset, indices)}
 
 
 def image_of(item: Any) -> Any:
@@ -195,8 +207,9 @@ def _plain(tensor: Tensor) -> Tensor:
 
 
 def _digest(image: Tensor) -> bytes:
-    data = image.detach().cpu().flatten().contiguous().view(torch.uint8)
-    return hashlib.sha256(data.numpy().tobytes()).digest()
+    """Give a digest of an image that is the same for 0…255 and for 0…1."""
+    whole = (image.detach() * 255).round() if image.is_floating_point() else image.detach()
+    return hashlib.sha256(whole.clamp(0, 255).to(torch.uint8).cpu().numpy().tobytes()).digest()
 
 
 def _target(item: Any) -> Any:

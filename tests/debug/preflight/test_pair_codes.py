@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from mrcnn_steps import Sample
+from mrcnn_steps.data import CocoFolder
 from mrcnn_steps.debug.preflight import preflight
 from mrcnn_steps.debug.preflight.codes import CODES
 from tests.debug.preflight import test_coco_codes, test_model_codes
-from tests.debug.preflight.drawn import HEIGHT, WIDTH, Pairs, pairs
+from tests.debug.preflight.drawn import HEIGHT, WIDTH, Pairs, pairs, write
 
 
 def changed(change):
@@ -144,6 +145,13 @@ def test_the_same_pixels_twice_and_in_the_validation_data():
     assert (found.code, found.image_ids) == ("photo_twice", (1, 9))
     [found] = preflight(made, None, Pairs(made[1:2]))
     assert (found.code, found.image_ids) == ("photo_in_validation", (2,))
+
+
+def test_files_and_pairs_are_compared_by_their_pixels(tmp_path):
+    folder = CocoFolder(*write(tmp_path))
+    for dataset, validation in ((folder, Pairs(pairs()[1:2])), (Pairs(pairs()[1:2]), folder)):
+        [found] = [f for f in preflight(dataset, None, validation) if f.level != "note"]
+        assert (found.code, found.image_ids) == ("photo_in_validation", (2,))
 
 
 def test_every_code_is_planted_somewhere():
