@@ -32,8 +32,8 @@ PIXELS = "Write boxes as [x, y, width, height] in pixels of the photo."
 CODES: dict[str, Code] = {
     # The file.
     "no_photos": Code("error", "data set", "without photos", "Name the file that lists them."),
-    "record_invalid": Code("error", "record", "that is no object", EXPORT),
-    "id_invalid": Code("error", "id", "that is no whole number", EXPORT),
+    "record_invalid": Code("error", "record", "other than an object", EXPORT),
+    "id_invalid": Code("error", "record", "whose id is no whole number", EXPORT),
     "id_twice": Code(
         "error",
         "record",
@@ -64,7 +64,7 @@ CODES: dict[str, Code] = {
     "category_background": Code(
         "error",
         "category",
-        "that is the background",
+        "named after the background",
         "Delete the category and its objects: what no annotation covers is background.",
     ),
     "image_id_unknown": Code(
@@ -96,7 +96,7 @@ CODES: dict[str, Code] = {
     "bbox_outside": Code(
         "error",
         "box",
-        "that reach outside the photo",
+        "reaching outside the photo",
         "Look whether boxes and photos belong together, and were resized together.",
     ),
     "bbox_not_of_mask": Code(
@@ -142,7 +142,7 @@ CODES: dict[str, Code] = {
     "segmentation_counts": Code(
         "error", "mask", "whose run lengths do not add up to the photo", EXPORT
     ),
-    "area_invalid": Code("error", "area", "that is no number of pixels", EXPORT),
+    "area_invalid": Code("error", "object", "whose area is no number of pixels", EXPORT),
     "area_not_of_mask": Code(
         "error",
         "area",
@@ -156,11 +156,17 @@ CODES: dict[str, Code] = {
         "Give a Sample, or torchvision's (image, target) with boxes and labels.",
     ),
     "label_zero": Code(
-        "error", "object", "of label 0", "Count classes from 1: label 0 is the background."
+        "error",
+        "photo",
+        "with objects of label 0",
+        "Count classes from 1; label 0 is the background.",
     ),
     # Photos.
     "photo_missing": Code(
-        "error", "photo", "that are not there", "Copy them into the folder, or correct file_name."
+        "error",
+        "photo",
+        "missing from the folder",
+        "Copy them into the folder, or correct file_name.",
     ),
     "photo_case": Code(
         "error",
@@ -251,43 +257,41 @@ CODES: dict[str, Code] = {
     "photo_two_ids": Code(
         "warning",
         "file",
-        "that is listed under two ids",
+        "listed under two ids",
         "Put the objects of both under one id: each lacks those of the other.",
     ),
     "photo_twice": Code(
-        "warning", "pair of photos", "that are the same to the last byte", "Keep one of each pair."
+        "warning", "pair of photos", "equal to the last byte", "Keep one of each pair."
     ),
     "photo_in_validation": Code(
         "warning",
         "photo",
-        "that is also in the validation data",
+        "that the validation data has too",
         "Take it out of one of the two: the validation would measure memory.",
     ),
     "input_not_normalized": Code(
         "warning",
         "input",
-        "that is not normalized",
+        "without normalization",
         "Set the transform's image_mean and image_std to those that the weights were trained with.",
     ),
     "input_normalized_twice": Code(
         "error",
         "input",
-        "that is normalized twice",
+        "normalized twice",
         "Give photos in 0…1 and leave normalizing to the model's transform.",
     ),
     "input_0_255": Code(
         "error", "input", "in 0…255", "Divide photos by 255 before they reach the model."
     ),
-    "input_too_dark": Code(
-        "error", "input", "that is divided by 255 twice", "Divide photos by 255 once."
-    ),
+    "input_too_dark": Code("error", "input", "divided by 255 twice", "Divide photos by 255 once."),
     "input_refused": Code(
         "error", "input", "that the model refuses", "Give float photos [3, H, W] in 0…1."
     ),
     "input_changed": Code(
         "warning",
         "input",
-        "that is changed between transform and backbone",
+        "changed between transform and backbone",
         "Look at the first layers of the backbone: the transform has normalized already.",
     ),
     # Worth knowing.

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -102,10 +102,7 @@ def _sample(
     """Make a sample of an item; what keeps it from being one becomes a finding."""
     if not isinstance(item, Sample) and isinstance(_target(item), Mapping):
         image, target = item
-        codes = _codes(image, target)
-        for code, detail in codes:
-            findings.add(code, f"image {image_id}: {detail}", [image_id])
-        if codes:
+        if _mistakes(image, target, image_id, findings):
             return None
         # Values out of range are told already; only the objects are asked for here.
         if isinstance(image, Tensor) and image.is_floating_point():
@@ -118,62 +115,99 @@ def _sample(
         return None
 
 
-def _codes(image: Any, target: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Name the well-known mistakes of a target; the rest is left to `Sample.from_target`."""
+def _mistakes(image: Any, target: Mapping[str, Any], image_id: int, findings: Findings) -> bool:
+    """Tell the well-known mistakes of a target; the rest is left to `Sample.from_target`."""
     boxes, labels, masks = (target.get(key) for key in ("boxes", "labels", "masks"))
-    codes = []
+    found = False
     if isinstance(labels, Tensor) and not labels.is_floating_point() and (labels == 0).any():
-        codes.append(("label_zero", f"{int((labels == 0).sum())} of {labels.numel()} objects"))
+        detail = f"image {image_id}, {int((labels == 0).sum())} of {labels.numel()}"
+        findings.add("label_zero", detail, [image_id])
+        found = True
     if not isinstance(image, Tensor) or image.ndim != 3:
-        return codes
-    height, width = image.shape[1:]
+        return found
+    size = height, width = image.shape[1], image.shape[2]
     of_masks = tuple(masks.shape[1:]) if isinstance(masks, Tensor) else None
-    if isinstance(masks, Tensor) and of_masks == (width, height) != (height, width):
-        detail = f"masks {list(masks.shape)} of a photo {list(image.shape)}"
-        return [*codes, ("segmentation_swapped", detail)]
-    if isinstance(boxes, Tensor) and boxes.ndim == 2 and boxes.shape[1] == 4 and len(boxes):
-        found = _code_of_boxes(_plain(boxes).double(), masks, (height, width))
-        if found is not None:
-            codes.append(found)
-    return codes
+    if isinstance(masks, Tensor) and of_masks == (width, height) != size:
+        detail = f"image {image_id}, masks {list(masks.shape)} of a photo {list(image.shape)}"
+        findings.add("segmentation_swapped", detail, [image_id], count=len(masks))
+        return True
+    if isinstance(boxes, Tensor) and boxes.ndim == 2 and boxes.shape[1] == 4:
+        found |= _tell_boxes(_plain(boxes).double(), masks, size, image_id, findings)
+    return found
 
 
-def _code_of_boxes(
-    boxes: Float[Tensor, "N 4"], masks: Any, size: tuple[int, int]
-) -> tuple[str, str] | None:
-    """Name what is wrong with the boxes of a photo, and the first that it is wrong with."""
-    if not boxes.isfinite().all():
+def _tell_boxes(
+    boxes: Float[Tensor, "N 4"],
+    masks: Any,
+    size: tuple[int, int],
+    image_id: int,
+    findings: Findings,
+) -> bool:
+    wrong = _wrong_boxes(boxes, masks, size)
+    if wrong is not None:
+        detail = f"image {image_id}, {wrong.detail}"
+        findings.add(wrong.code, detail, [image_id], wrong.rows, count=len(wrong.rows))
+    return wrong is not None
+
+
+class Wrong(NamedTuple):
+    """What is wrong with some of a photo's boxes.
+
+    Attributes:
+        code: of the finding.
+        rows: of the boxes.
+        detail: of the first.
+    """
+
+    code: str
+    rows: list[int]
+    detail: str
+
+
+def _wrong_boxes(boxes: Float[Tensor, "N 4"], masks: Any, size: tuple[int, int]) -> Wrong | None:
+    """Name what is wrong with the boxes of a photo; with masks, these tell what is right."""
+    if not len(boxes) or not boxes.isfinite().all():
         return None
     height, width = size
     limit = boxes.new_tensor([width, height]) + BOX_TOLERANCE
-    if boxes.max() <= 1 < min(size) and boxes.min() >= 0:
-        return "bbox_normalized", f"{boxes[0].tolist()} in a {width}×{height} photo"
     corner, second = boxes[:, :2], boxes[:, 2:]
-    as_sizes = (corner + second <= limit).all() and (second > 0).all()
+
+    def wrong(code: str, rows: Bool[Tensor, "N"]) -> Wrong:
+        where = rows.nonzero().flatten().tolist()
+        return Wrong(code, where, f"{_short(boxes[where[0]])} in a {width}×{height} photo")
+
+    if boxes.max() <= 1 < min(size) and boxes.min() >= 0:
+        return wrong("bbox_normalized", torch.ones_like(boxes[:, 0], dtype=torch.bool))
     if isinstance(masks, Tensor) and masks.shape == (len(boxes), *size):
-        right = boxes_from_masks(_plain(masks) != 0).double()
-        far = (boxes - right).abs().amax(dim=1) > BOX_TOLERANCE
-        far &= (right[:, 2:] > right[:, :2]).all(dim=1)
-        sizes = torch.cat((right[:, :2], right[:, 2:] - right[:, :2]), dim=1)
-        if far.any():
-            row = int(far.nonzero()[0])
-            swapped = ((boxes - sizes)[far].abs() <= BOX_TOLERANCE).all()
-            code = "bbox_sizes" if swapped else "bbox_not_of_mask"
-            return code, f"{boxes[row].tolist()}, of a mask with the box {right[row].tolist()}"
-        return None
+        return _far_from_masks(boxes, boxes_from_masks(_plain(masks) != 0).double())
     disordered = (second < corner).any(dim=1)
     if disordered.any():
-        row = int(disordered.nonzero()[0])
-        code = "bbox_sizes" if as_sizes else "bbox_without_area"
-        return code, f"{boxes[row].tolist()} in a {width}×{height} photo"
+        as_sizes = (corner + second <= limit).all() and (second > 0).all()
+        return wrong("bbox_sizes" if as_sizes else "bbox_without_area", disordered)
     flat = (second == corner).any(dim=1)
-    if flat.any():
-        return "bbox_without_area", f"{boxes[int(flat.nonzero()[0])].tolist()}"
     outside = (corner < -BOX_TOLERANCE).any(dim=1) | (second > limit).any(dim=1)
-    if outside.any():
-        row = int(outside.nonzero()[0])
-        return "bbox_outside", f"{boxes[row].tolist()} in a {width}×{height} photo"
+    for code, rows in (("bbox_without_area", flat), ("bbox_outside", outside)):
+        if rows.any():
+            return wrong(code, rows)
     return None
+
+
+def _far_from_masks(boxes: Float[Tensor, "N 4"], right: Float[Tensor, "N 4"]) -> Wrong | None:
+    """Compare boxes with those of their masks, as corners and as x, y, width and height."""
+    far = (boxes - right).abs().amax(dim=1) > BOX_TOLERANCE
+    # A mask without pixels has a code of its own.
+    far &= (right[:, 2:] > right[:, :2]).all(dim=1)
+    if not far.any():
+        return None
+    rows = far.nonzero().flatten().tolist()
+    sizes = torch.cat((right[:, :2], right[:, 2:] - right[:, :2]), dim=1)
+    as_sizes = ((boxes - sizes)[far].abs() <= BOX_TOLERANCE).all()
+    detail = f"{_short(boxes[rows[0]])}, of a mask with the box {_short(right[rows[0]])}"
+    return Wrong("bbox_sizes" if as_sizes else "bbox_not_of_mask", rows, detail)
+
+
+def _short(box: Float[Tensor, "4"]) -> list[float]:
+    return [round(side, 2) for side in box.tolist()]
 
 
 def _check_sample(sample: Sample, image_id: int, scale: Scale, findings: Findings) -> None:
@@ -182,12 +216,10 @@ def _check_sample(sample: Sample, image_id: int, scale: Scale, findings: Finding
         return
     height, width = sample.image.shape[1:]
     rows = tuple(range(len(sample.labels)))
-    for row in (~sample.filled).nonzero().flatten().tolist():
-        code = "bbox_without_area" if sample.masks is None else "mask_empty"
-        findings.add(code, f"image {image_id}, object {row}", [image_id], [row])
-    wrong = _code_of_boxes(sample.boxes.double(), sample.masks, (height, width))
-    if wrong is not None and wrong[0] != "bbox_without_area":
-        findings.add(wrong[0], f"image {image_id}: {wrong[1]}", [image_id])
+    if sample.masks is not None:
+        for row in (~sample.filled).nonzero().flatten().tolist():
+            findings.add("mask_empty", f"image {image_id}, object {row}", [image_id], [row])
+    _tell_boxes(sample.boxes.double(), sample.masks, (height, width), image_id, findings)
     objects = Objects(
         image_id=image_id,
         size=(height, width),

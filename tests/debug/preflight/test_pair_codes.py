@@ -110,6 +110,15 @@ def test_a_mistake_of_a_pair_is_named(code, change):
     assert len(serious[0].image_ids) == 1
 
 
+def test_boxes_are_counted_and_named_by_their_rows():
+    [found] = [each for each in preflight(changed(sizes)) if each.level == "error"]
+    assert found.sentence == (
+        "Found 2 boxes given as x, y, width, height where corners are expected: image 1, "
+        "[8.0, 10.0, 30.0, 24.0], of a mask with the box [8.0, 10.0, 38.0, 34.0]."
+    )
+    assert (found.image_ids, found.annotation_ids) == ((1,), (0, 1))
+
+
 def test_a_dataset_that_raises_is_a_finding_of_that_photo_alone():
     class Broken(Pairs):
         def __getitem__(self, index):
