@@ -167,19 +167,6 @@ class CocoFolder:
         ]
         return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
 
-    def judged_boxes(self, index: int) -> Float[Tensor, "N 4"]:
-        """Give the boxes that COCO's evaluation judges; see `Annotation.judged_box`.
-
-        Args:
-            index: which photo, in the order of the file.
-
-        Returns:
-            [N, 4] `(x1, y1, x2, y2)`, in the order of the sample's objects.
-        """
-        photo = self.photos[index]
-        boxes = [each.judged_box(photo.height, photo.width) for each in self._objects[index]]
-        return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-
     def objects(self, index: int) -> tuple[Annotation, ...]:
         """Give the annotations of a photo as the file has them.
 

@@ -5,7 +5,7 @@ them join the tables of the person whose data it is. Read with `entry_at`, which
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -141,25 +141,6 @@ def known_at(dataset: Dataset, index: int) -> tuple[int, str]:
     if isinstance(whole, CocoFolder):
         return whole.image_ids[place], _photo_name(whole, place)
     return place, f"photo {place}"
-
-
-def as_judged(dataset: Dataset, index: int, entry: Entry) -> Entry:
-    """Give a photo the boxes that COCO's evaluation judges, for figures that equal its own.
-
-    A sample of a `CocoFolder` has the boxes of its masks; the file's own may be a little off them.
-
-    Args:
-        dataset: that the photo is of.
-        index: which photo.
-        entry: the photo.
-
-    Returns:
-        The photo with the file's boxes; of another dataset, as it is.
-    """
-    whole, place = _whole(dataset, index)
-    if not isinstance(whole, CocoFolder):
-        return entry
-    return replace(entry, sample=replace(entry.sample, boxes=whole.judged_boxes(place)))
 
 
 def sample_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = None) -> Sample:

@@ -19,7 +19,7 @@ from torchvision.models.detection.faster_rcnn import FasterRCNN
 from mrcnn_steps.checks import check_whole
 from mrcnn_steps.class_names import check_class_names
 from mrcnn_steps.data import Sample
-from mrcnn_steps.debug.datasets import Dataset, as_judged, class_names_of, entry_at, known_at
+from mrcnn_steps.debug.datasets import Dataset, class_names_of, entry_at, known_at
 from mrcnn_steps.debug.fates import operating_threshold
 from mrcnn_steps.debug.funnel.identity import identify
 from mrcnn_steps.debug.funnel.photo_row import photo_row, unread_row
@@ -79,7 +79,7 @@ def funnel(
 
     def observe(index: int) -> PhotoRow:
         try:
-            entry = as_judged(dataset, index, entry_at(dataset, index, names))
+            entry = entry_at(dataset, index, names)
         except (OSError, ValueError) as error:
             return unread_row(index, *known_at(dataset, index), error)
         with _silent_about_unknown_classes():
