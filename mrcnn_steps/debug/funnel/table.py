@@ -57,8 +57,10 @@ def overview(figures: Figures) -> list[str]:
     """Say in a sentence what was found."""
     total, found = len(figures.objects), figures.found
     said = f"{plural(figures.count, 'photo')}, {plural(total, 'object')}"
+    unread = len(figures.rows) - figures.count
+    told = [f"{plural(unread, 'photo')} could not be read."] if unread else []
     if not total:
-        return [f"{said}: nothing to find."]
+        return [f"{said}: nothing to find.", *told]
     interval = span(wilson(found, total))
     lines = [
         f"{said}: {found:,} found ({percent(found / total)}, 95 % interval {interval}), "
@@ -67,7 +69,7 @@ def overview(figures: Figures) -> list[str]:
     if figures.proposal_recall is not None:
         rule = RECALL_RULE.format(iou=figures.iou)
         lines.append(f"Proposal recall {percent(figures.proposal_recall)}: {rule}.")
-    return lines
+    return lines + told
 
 
 def _gates(figures: Figures) -> list[str]:

@@ -16,7 +16,7 @@ from torchvision.models import detection
 
 from mrcnn_steps import sample, trace
 from mrcnn_steps.data import CocoFolder
-from mrcnn_steps.debug.funnel import funnel
+from mrcnn_steps.debug.funnel import funnel, running
 from mrcnn_steps.debug.funnel.running import evenly
 from tests.debug.plain import plain_fates
 from tests.debug.scenes import set_to
@@ -215,7 +215,7 @@ def test_the_model_is_not_changed(small, dataset):
 RUN = """
 import sys
 from mrcnn_steps.data import CocoFolder
-from mrcnn_steps.debug.funnel import funnel
+from mrcnn_steps.debug.funnel import funnel, running
 from mrcnn_steps.model.processes import process_group
 from tests.debug.funnel.photos import quick
 images, annotations, out, resume = sys.argv[1:]
@@ -275,6 +275,6 @@ def test_traces_are_dropped_at_once(small, dataset, monkeypatch):
         alive.append(weakref.ref(made))
         return made
 
-    monkeypatch.setattr("mrcnn_steps.debug.funnel.running.trace", watched)
+    monkeypatch.setattr(running, "trace", watched)
     funnel(small, dataset, photos=3)
     assert len(alive) == 3

@@ -60,6 +60,14 @@ def test_says_what_was_found():
     assert re.search(r"^NMS +2 +66\.7 % +20\.8–93\.9 +1 +\+66\.3$", text, re.MULTILINE)
 
 
+def test_says_how_many_photos_could_not_be_read():
+    broken = a_photo(2, error="2.jpg: no such file")
+    text = table(Figures([a_photo(1, (an_object(),), (a_detection(),)), broken]))
+    assert text.startswith("1 photo, 1 object: 1 found")
+    assert "\n1 photo could not be read.\n" in text
+    assert "could not be read" not in table(Figures(PHOTOS))
+
+
 def test_fewer_than_500_photos_make_anecdotes():
     assert "40 photos are fewer than 500: slices are anecdotes" in table(Figures(PHOTOS))
     many = [a_photo(each, (an_object(),), (a_detection(),)) for each in range(500)]
