@@ -113,6 +113,14 @@ def lightness(color: str) -> float:
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
+def luminance(color: str) -> float:
+    """Relative luminance of a `#rrggbb` color, 0…1 (WCAG 2.2)."""
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
 def ink_on(color: str) -> str:
-    """Choose black or white, whichever reads better on `color`."""
-    return BLACK if lightness(color) > 0.5 else WHITE
+    """Choose black or white, whichever contrasts more with `color` (WCAG 2.2): at least 4.5."""
+    # Both contrasts, (1 + 0.05) / (L + 0.05) and (L + 0.05) / 0.05, are the same at this luminance.
+    return BLACK if luminance(color) > (1.05 * 0.05) ** 0.5 - 0.05 else WHITE

@@ -45,7 +45,7 @@ def test_lightness_by_hand():
 
 @pytest.mark.parametrize("color", palette(80))
 def test_ink_can_be_read(color):
-    assert contrast(color, ink_on(color)) > 2.9
+    assert contrast(color, ink_on(color)) >= 4.5
 
 
 def contrast(one, other):

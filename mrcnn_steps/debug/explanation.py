@@ -106,7 +106,12 @@ class Explanation:
     def _repr_html_(self) -> str:
         title, *others = map(html.escape, self.lines)
         lines = "".join(f"<li>{line}</li>" for line in others)
-        return f"<p><b>{title}</b></p><ul>{lines}</ul>{self.draw()._repr_html_()}"
+        call = f"PipelineDebugger(explain_missed(trace, {self.fate.object}))"
+        return (
+            f"<p><b>{title}</b></p><ul>{lines}</ul>{self.draw()._repr_html_()}"
+            f"<p>To step through it: <code>from mrcnn_widgets import PipelineDebugger</code>, then "
+            f"<code>{call}</code>.</p>"
+        )
 
 
 def explain_missed(

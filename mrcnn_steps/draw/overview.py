@@ -85,6 +85,9 @@ class Node(NamedTuple):
 
 
 LANE, NODE_HEIGHT, ARROW = 128, 56, 24
+# Left of all lanes: the way of the feature maps to what reads them besides the RPN.
+RAIL = -9
+ROI_ALIGN = "RoIAlign"
 DATA, LEARNED, CHOICE = GRAY, SKY, ORANGE
 
 
@@ -119,6 +122,7 @@ def figure_network(trace: Trace) -> Picture:
     ax.set_ylim(height, 0)
     for number, lane in enumerate(lanes):
         _draw_lane(ax, lane, number * LANE, number + 1 < len(lanes))
+    _draw_rail(ax, [n for n, lane in enumerate(lanes) if lane[0].name == ROI_ALIGN])
     return figure
 
 
@@ -152,7 +156,7 @@ def _detection_lane(trace: Trace) -> list[Node]:
     side = _shape(*roi_output_size(trace.model))
     losses = ("loss_classifier", "loss_box_reg")
     return [
-        Node("RoIAlign", f"{len(answer.probs):,} of {side}", CHOICE),
+        Node(ROI_ALIGN, f"{len(answer.probs):,} of {side}", CHOICE),
         Node(
             "box head",
             f"{_shape(*answer.probs.shape)} probs\n{_shape(*answer.deltas.shape)}",
@@ -174,7 +178,7 @@ def _mask_lane(trace: Trace) -> list[Node]:
     assert logits is not None
     side = _shape(*roi_output_size(trace.model, "mask"))
     return [
-        Node("RoIAlign", f"{len(logits):,} of {side}", CHOICE),
+        Node(ROI_ALIGN, f"{len(logits):,} of {side}", CHOICE),
         Node("mask head", _shape(*logits.shape), LEARNED, ("loss_mask",)),
         Node("own class", _shape(len(logits), *logits.shape[2:]), CHOICE),
         Node("paste", _shape(len(logits), *trace.image.shape[1:]), CHOICE),
@@ -198,6 +202,17 @@ def _draw_lane(ax: Axes, lane: Sequence[Node], top: float, goes_on: bool) -> Non
         start = width * 0.12
         ax.plot([end, end, start, start], [bottom + 2, turn, turn, turn + 4], color=SOFT, lw=1.2)
         _arrow(ax, (start, turn + 2), (start, top + LANE + 9))
+
+
+def _draw_rail(ax: Axes, lanes: Sequence[int]) -> None:
+    """Draw the way of the feature maps, which leave the first lane, to the start of other lanes."""
+    middles = [lane * LANE + 10 + NODE_HEIGHT / 2 for lane in lanes]
+    start, turn = ax.get_xlim()[1] * 0.02, LANE - 6
+    ax.plot(
+        [start, RAIL, RAIL], [turn, turn, middles[-1]], color=SOFT, lw=1.2, clip_on=False, zorder=1
+    )
+    for middle in middles:
+        _arrow(ax, (RAIL, middle), (2, middle))
 
 
 def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -14,8 +14,8 @@ from matplotlib.text import Text
 from PIL import Image
 from torch import Tensor
 
-from mrcnn_steps.draw.fonts import FAMILIES
 from mrcnn_steps.draw.style import DASHES, MARGIN, MASK_COLORS, WIDTH, Picture, page, text_size
+from mrcnn_steps.fonts import FAMILIES
 from mrcnn_steps.masks import Patch
 from mrcnn_steps.mini_masks import boxes_from_masks
 from mrcnn_steps.palette import INK, SOFT, SOLID, ink_on, lightness

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 
-from mrcnn_steps.draw.fonts import FAMILIES
-from mrcnn_steps.draw.fonts import short as short
+from mrcnn_steps.fonts import FAMILIES
+from mrcnn_steps.fonts import short as short
 from mrcnn_steps.notebook_picture import html_picture, small_png
 from mrcnn_steps.palette import BLUE, DASHED, DOTTED, GRAY, INK, PAPER, SKY, SOFT, SOLID
 

@@ -8,9 +8,9 @@ import matplotlib.style
 import pytest
 from PIL import Image
 
-from mrcnn_steps import draw, trace
+from mrcnn_steps import draw, fonts, trace
 from mrcnn_steps.data import Sample
-from mrcnn_steps.draw import fonts, style
+from mrcnn_steps.draw import style
 from mrcnn_steps.model.network import tiny
 from tests.draw.scenes import (
     blobs,
@@ -51,6 +51,15 @@ def odd(request, model):
     for name, value in usual.items():
         setattr(model.roi_heads, name, value)
     return found
+
+
+def test_the_network_plan_leads_the_feature_maps_to_both_roi_aligns(traced):
+    [ax] = draw.figure_network(traced).axes
+    arrows = [text for text in ax.texts if getattr(text, "arrow_patch", None) is not None]
+    ends = sorted(arrow.xy[1] for arrow in arrows if arrow.xyann[0] < 0)
+    aligns = sorted(text.get_position()[1] for text in ax.texts if text.get_text() == "RoIAlign")
+    assert len(ends) == len(aligns) == 2
+    assert all(abs(end - align) < 30 for end, align in zip(ends, aligns, strict=True))
 
 
 class TestEveryFigure:

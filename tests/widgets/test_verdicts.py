@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from ipywidgets import Label
 
 from mrcnn_steps.data import sample
 from mrcnn_steps.debug.errors import false_positives
+from mrcnn_steps.debug.explanation import explain_missed
 from mrcnn_steps.debug.fates import fates
 from mrcnn_steps.debug.lineage import lineage_of_object
 from mrcnn_steps.debug.price import Price
@@ -168,6 +170,26 @@ def test_a_remedy_is_a_button_with_its_price_that_sets_the_explorer(debugger, ju
     assert debugger.explorer.nms_threshold == 0.75
     assert panel.of(verdict.subject).fate.cause in ("found", "mask")
     assert debugger.followed == verdict.subject
+
+
+def test_a_remedy_that_no_explorer_can_show_is_said(debugger, judged, monkeypatch):
+    remedy = Remedy((Change("rpn.score_thresh", 0.5, 0.1),), Price(1, 1, 0, 2, 0, 3))
+    monkeypatch.setattr("mrcnn_widgets.debugger.remedies", lambda *_, **__: (remedy,))
+    debugger.judged = True
+    debugger.followed = _lost(judged, "nms").subject
+    debugger._verdicts._ask.click()
+    [said] = debugger._verdicts._offers.children
+    assert isinstance(said, Label)
+    assert said.value == str(remedy)
+
+
+def test_an_explanation_opens_where_its_object_was_lost(traced, judged):
+    fate = _lost(judged, "nms").fate
+    debugger = PipelineDebugger(explain_missed(traced, fate.object))
+    assert debugger.trace is traced
+    assert debugger.stage == fate.stage
+    assert debugger.followed == debugger._verdicts.picked == ("object", fate.object)
+    debugger.close()
 
 
 def test_what_training_alone_can_mend_is_said(debugger, judged, monkeypatch):

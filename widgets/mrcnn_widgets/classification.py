@@ -17,11 +17,12 @@ import traitlets as t
 from PIL import Image, ImageDraw
 
 from mrcnn_steps.debug.lineage import Lineage
+from mrcnn_steps.fonts import pillow_font
 from mrcnn_steps.palette import INK, PAPER
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.classes import distinct_names
 from mrcnn_widgets.explorer import Explorer, check_row, title
-from mrcnn_widgets.readout import Readout, font
+from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import Source, as_trace
 from mrcnn_widgets.traits import Whole
 from mrcnn_widgets.viewer.canvas import Canvas
@@ -187,8 +188,8 @@ class Bars(ipw.HTML):
     def picture(self, width: int = 270) -> Image.Image:
         """Draw the bars for the PNG."""
         image = Image.new("RGB", (width, 18 * (len(self.rows) + 1) + 4), PAPER)
-        pen, small = ImageDraw.Draw(image), font(11)
-        pen.text((0, 9), "Class probabilities", "#000000", font(12), anchor="lm")
+        pen, small = ImageDraw.Draw(image), pillow_font("".join(bar.name for bar in self.rows), 11)
+        pen.text((0, 9), "Class probabilities", "#000000", pillow_font("", 12), anchor="lm")
         left, right = 100, width - 44
         for line, bar in enumerate(self.rows, start=1):
             y, name = 18 * line + 9, bar.name

@@ -1,6 +1,7 @@
 """All stages on one trace: step through them, follow an object, choose photo and model.
 
 debugger = PipelineDebugger("voc_people")           # or a Trace of a model of one's own
+debugger = PipelineDebugger(explain_missed(t, 11))  # at the stage where object 11 was lost
 debugger.stage = "classification"
 debugger.followed = ("object", 3)                   # highlighted in every stage
 debugger.explorer.label = 1                         # the stage that is shown
@@ -18,6 +19,7 @@ import traitlets as t
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from mrcnn_steps.data import Sample
+from mrcnn_steps.debug.explanation import Explanation
 from mrcnn_steps.debug.lineage import Lineage, describe
 from mrcnn_steps.debug.remedies import Remedy, remedies
 from mrcnn_steps.debug.rerun import SETTINGS, Value
@@ -56,6 +58,11 @@ EXPLORERS: dict[str, Callable[..., Explorer]] = {
 # Settings that name a row or a place of one photo: they mean nothing on the next.
 OF_THE_PHOTO = ("object", "label", "index", "point")
 
+# With them a page of 1400 × 900 pixels holds all of it, from the photo's name to the legend.
+PHOTO_HEIGHT = 430
+# On a smaller one the stage alone fits, from its controls to the photo and the table beside it.
+BODY_HEIGHT = "max(min(100vh - 232px, 670px), min(100vh - 130px, 500px))"
+
 # What a photo or a model that somebody else made can raise.
 MISHAPS = (OSError, ValueError, TypeError, RuntimeError)
 PICK_SOMETHING = "Pick an object or a detection, here or on the photo, to follow it to the end."
@@ -67,7 +74,8 @@ class PipelineDebugger(Panel):
     A changed setting flows on: the next stages are computed again from there, when they are shown.
 
     Args:
-        source: a trace, a sample, the name of a bundled photo, or the path of an image file.
+        source: a trace, a sample, the name of a bundled photo, or the path of an image file; or an
+            explanation of what became of an object, which is then followed, with its verdict.
         model: what `load_model` takes, or a model itself; a trace brings its own.
         **settings: initial values of the traits.
 
@@ -97,10 +105,13 @@ class PipelineDebugger(Panel):
 
     def __init__(
         self,
-        source: Trace | Sample | str | Path = "voc_people",
+        source: Trace | Sample | Explanation | str | Path = "voc_people",
         model: FasterRCNN | str | None = None,
         **settings: Any,
     ) -> None:
+        if isinstance(source, Explanation):
+            settings = {**_opening(source), **settings}
+            source = source.trace
         self._explorers: dict[str, Explorer] = {}
         self._kept: dict[str, dict[str, Any]] = {}
         self._flowed: dict[str, tuple[Trace, dict[str, Any], Trace]] = {}
@@ -196,6 +207,8 @@ class PipelineDebugger(Panel):
         if explorer is None:
             explorer = EXPLORERS[self.stage](flowing, **self._kept.pop(self.stage, {}))
             self._explorers[self.stage] = explorer
+            explorer.layout.flex = "0 0 auto"  # what does not fit scrolls
+            explorer.canvas.max_height = PHOTO_HEIGHT
             explorer.canvas.observe(self._on_pick, "selected")
             if explorer.own:  # no names at all would mean all traits
                 explorer.observe(self._on_setting, list(explorer.own))
@@ -398,8 +411,11 @@ class PipelineDebugger(Panel):
         self._chooser.put("photo", self.photo, self._photos.names)
         self._chooser.put("model", self.model)
         self._stepper, self._status, self._body = Stepper(), Status(), ipw.VBox([])
+        # One height for all stages: what is below does not jump.
+        self._body.layout.height, self._body.layout.overflow = BODY_HEIGHT, "hidden auto"
         t.link((self, "stage"), (self._stepper, "stage"))
-        self._verdicts = Verdicts(self._remedies, self._use)
+        settable = {n for n, at in SETTINGS.items() if hasattr(EXPLORERS[at.stage], at.keyword)}
+        self._verdicts = Verdicts(self._remedies, self._use, settable)
         self._verdicts.observe(self._on_verdict, "picked")
         self._at_rest = Rest(self._refresh)
         self.children = [self._chooser, self._stepper, self._status, self._verdicts, self._body]
@@ -415,6 +431,14 @@ class PipelineDebugger(Panel):
         """Tell what is being computed, or what went wrong, or else the lineage."""
         failed = bool(self.message) and not self.busy
         self._status.show(self.busy or self.message or self._words, bool(self.busy), failed)
+
+
+def _opening(explanation: Explanation) -> dict[str, Any]:
+    """Give the traits that show an explanation: its stage, its object and the verdicts."""
+    fate = explanation.fate
+    known = following.count(explanation.trace, "object")  # others no stage can show
+    followed = ("object", fate.object) if fate.object < known else None
+    return {"stage": fate.stage, "followed": followed, "judged": True}
 
 
 def _lasting(explorer: Explorer) -> dict[str, Any]:

@@ -56,16 +56,18 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mrcnn_steps.debug.lineage import Lineage
+from mrcnn_steps.fonts import pillow_font
 from mrcnn_steps.palette import PAPER
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.panel import Panel
-from mrcnn_widgets.readout import Readout, font
+from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.viewer import still
 from mrcnn_widgets.viewer.canvas import Canvas
 from mrcnn_widgets.views import followed
 from mrcnn_widgets.views.objects import object_labels
 
-SIDE_PANEL = "290px"
+# Photo and tables stay side by side down to the sum of these; then the tables go below.
+LEAST_CANVAS, LEAST_SIDE, MOST_SIDE = "220px", "225px", "290px"
 # Follows the label of a control whose setting differs from the model's own; as wide as the blank.
 CHANGED, UNCHANGED = " •", " \u2002"
 
@@ -231,8 +233,14 @@ class Explorer(Panel):
             [*controls, self._reset],
             layout=ipw.Layout(flex_flow="row wrap", grid_gap="0 14px", overflow="hidden"),
         )
-        self.canvas.layout.flex, self.canvas.layout.min_width = "1 1 420px", "0"
-        panel = ipw.VBox(list(side), layout=ipw.Layout(flex=f"0 1 {SIDE_PANEL}", min_width="0"))
+        row.add_class("mrv-controls")
+        self.canvas.layout.flex, self.canvas.layout.min_width = f"1 1 {LEAST_CANVAS}", "0"
+        panel = ipw.VBox(
+            list(side),
+            layout=ipw.Layout(flex=f"1 1 {LEAST_SIDE}", max_width=MOST_SIDE, min_width="0"),
+        )
+        if side:
+            self.canvas.add_class("mrv-told")  # what is picked is told beside it; see viewer.css
         stage = ipw.HBox(
             [self.canvas, panel] if side else [self.canvas],
             layout=ipw.Layout(flex_flow="row wrap", grid_gap="0 14px"),
@@ -282,13 +290,13 @@ def _look(trait: Any, kind: type[ipw.Widget], options: dict[str, Any], own: Any)
     size, look = {"width": "262px"}, {}
     if kind in (ipw.IntSlider, ipw.FloatSlider):
         # Sliders share the width of their row: tracks long enough to aim at.
-        size = {"flex": "1 1 286px", "max_width": "420px"}
+        size = {"flex": "1 1 220px", "max_width": "420px"}
         look = {"min": trait.min, "max": trait.max}
     if kind is ipw.FloatSlider:
         digits = _digits(own)
         look |= {"step": 10.0**-digits, "readout_format": f".{digits}f"}
     if kind is ipw.Checkbox:
-        look = {"indent": False}
+        size, look = {"width": "auto"}, {"indent": False}
     if isinstance(trait, t.Enum):
         look = {"options": list(trait.values or ())}
     if "width" in options:
@@ -324,7 +332,7 @@ def _page(title: str, main: Image.Image, side: Sequence[Image.Image]) -> Image.I
     width = main.width + (gap + max(image.width for image in side) if side else 0)
     height = top + max(main.height, sum(image.height + 10 for image in side))
     page = Image.new("RGB", (width, height), PAPER)
-    ImageDraw.Draw(page).text((2, top / 2), title, "#000000", font(13), anchor="lm")
+    ImageDraw.Draw(page).text((2, top / 2), title, "#000000", pillow_font(title, 13), anchor="lm")
     page.paste(main, (0, top))
     y = top
     for image in side:

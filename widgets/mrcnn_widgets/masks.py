@@ -19,11 +19,12 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mrcnn_steps.debug.lineage import Lineage
+from mrcnn_steps.fonts import pillow_font
 from mrcnn_steps.palette import BLUE, ORANGE, PAPER
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.classes import distinct_names
 from mrcnn_widgets.explorer import Explorer, check_row
-from mrcnn_widgets.readout import Readout, font
+from mrcnn_widgets.readout import Readout
 from mrcnn_widgets.scene import Source, as_trace
 from mrcnn_widgets.traits import Real, Whole
 from mrcnn_widgets.viewer import still
@@ -213,7 +214,9 @@ class MaskExplorer(Explorer):
         page = Image.new("RGB", (270, 150), PAPER)
         pen = ImageDraw.Draw(page)
         for place, each in enumerate(shown):
-            pen.text((138 * place, 9), each.title, "#000000", font(12), anchor="lm")
+            pen.text(
+                (138 * place, 9), each.title, "#000000", pillow_font(each.title, 12), anchor="lm"
+            )
             grid = still.picture(each.photo, each.layers, width=130)
             page.paste(grid.crop((0, 0, 130, 130)), (138 * place, 20))
         return [page, *super()._side_pictures()]

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
 import ipywidgets as ipw
-import matplotlib
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from mrcnn_steps.class_names import LONGEST_NAME
+from mrcnn_steps.fonts import pillow_font
 from mrcnn_steps.palette import INK, PAPER
 
 # Letters of a table's cell that is never broken into lines.
 SHORT = 16
-
-
-@cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """Give the font of the static pictures, of a size in pixels."""
-    # Pillow's own font lacks ×, − and ≥.
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
 
 
 class Readout(ipw.HTML):
@@ -79,11 +70,11 @@ class Readout(ipw.HTML):
 
     def picture(self, width: int = 270) -> Image.Image:
         """Give the table as a picture, with the lines that the page would show and a few more."""
-        letters = font(11)
+        letters = pillow_font("".join(text for row in self.rows for text in row), 11)
         rows = self.rows[: max(self.lines, 12)]
         image = Image.new("RGB", (width, 18 * (len(rows) + 1) + 8), PAPER)
         pen = ImageDraw.Draw(image)
-        pen.text((0, 9), self.heading, "#000000", font(12), anchor="lm")
+        pen.text((0, 9), self.heading, "#000000", pillow_font(self.heading, 12), anchor="lm")
         columns = range(max(len(row) for row in rows))
         wide = [max(letters.getlength(row[c]) for row in rows if c < len(row)) for c in columns]
         for line, row in enumerate(rows, start=1):

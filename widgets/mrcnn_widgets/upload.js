@@ -12,6 +12,7 @@ export default {
   render({ model, el }) {
     const button = document.createElement("button");
     button.className = "lm-Widget jupyter-widgets jupyter-button widget-button widget-upload";
+    button.style.width = "auto";
     button.title = model.get("help");
     button.setAttribute("aria-live", "polite");
     const input = document.createElement("input");

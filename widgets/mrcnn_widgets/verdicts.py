@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as ipw
@@ -13,7 +13,7 @@ import traitlets as t
 from mrcnn_steps.debug.errors import describe_error
 from mrcnn_steps.debug.lineage import describe
 from mrcnn_steps.debug.remedies import Remedy
-from mrcnn_steps.debug.rerun import SETTINGS, Value
+from mrcnn_steps.debug.rerun import Value
 from mrcnn_steps.debug.words import sentences
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets import following
@@ -33,6 +33,7 @@ class Verdicts(ipw.VBox):
     Args:
         find: finds the remedies for an object; may take a while.
         use: sets the explorers to a remedy.
+        settable: the settings, as `rerun.SETTINGS` names them, that the explorers have.
 
     Traits:
         picked: ("object", row) or ("detection", row) of the trace that was judged, or None.
@@ -52,12 +53,13 @@ class Verdicts(ipw.VBox):
         self,
         find: Callable[[int], Sequence[Remedy]],
         use: Callable[[Mapping[str, Value]], None],
+        settable: Collection[str],
     ) -> None:
         super().__init__()
         self.trace: Trace | None = None
         self.judged: list[Verdict] = []
         self.remedies: Sequence[Remedy] = ()
-        self._find, self._use, self._quiet = find, use, False
+        self._find, self._use, self._settable, self._quiet = find, use, settable, False
         self._filter = ipw.Dropdown(
             description="show", tooltip=self.traits()["reason"].help, layout={"width": "98%"}
         )
@@ -161,7 +163,7 @@ class Verdicts(ipw.VBox):
 
     def _offer(self, remedy: Remedy) -> ipw.Widget:
         """Give a remedy with its price: a button where the explorers have its settings."""
-        if not set(remedy.settings) <= set(SETTINGS):
+        if not set(remedy.settings) <= set(self._settable):
             return ipw.Label(str(remedy))
         button = ipw.Button(
             description=str(remedy),

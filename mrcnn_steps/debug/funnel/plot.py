@@ -7,8 +7,8 @@ from mrcnn_steps.debug.fates import CAUSES
 from mrcnn_steps.debug.funnel.figures import Figures
 from mrcnn_steps.debug.funnel.slices import ANECDOTES, ENOUGH_PHOTOS
 from mrcnn_steps.debug.statistics import wilson
-from mrcnn_steps.draw.fonts import FAMILIES, short
 from mrcnn_steps.draw.style import DASHES, Picture, caption, page, plural, text_size
+from mrcnn_steps.fonts import FAMILIES, short
 from mrcnn_steps.palette import BLUE, DASHED, DOTTED, GRAY, INK, SKY, SOFT, SOLID, ink_on, palette
 
 # The same color for a cause in every panel.

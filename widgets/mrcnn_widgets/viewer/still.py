@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from mrcnn_steps.fonts import pillow_font
 from mrcnn_steps.palette import INK, PAPER, RIM, ink_on, lightness
 from mrcnn_widgets.viewer.layers import (
     ArrowLayer,
@@ -249,7 +250,7 @@ def _emphasize(image: Image.Image, layer: Layer, row: int, scale: float) -> None
 
 
 def _tag(pen: ImageDraw.ImageDraw, at: np.ndarray, text: str, color: str) -> None:
-    font = ImageFont.load_default(11)
+    font = pillow_font(text, 11)
     x, y = float(max(at[0], 0)), float(max(at[1] - 14, 0))
     width = font.getlength(text)
     pen.rectangle((x, y, x + width + 6, y + 14), color)
@@ -264,19 +265,19 @@ def _with_legend(
     image: Image.Image, layers: Sequence[Layer], rows: Mapping[str, np.ndarray]
 ) -> Image.Image:
     """Give the picture with a line of chips below it: swatch, name, count."""
-    font = ImageFont.load_default(12)
     chips = [chip for layer in layers for chip in _chips(layer, rows[layer.name])]
     places, x, y = [], 8.0, 8
     for color, dash, text in chips:
+        font = pillow_font(text, 12)
         width = 22 + font.getlength(text) + 16
         if x + width > image.width and x > 8:
             x, y = 8.0, y + 20
-        places.append((x, y, color, dash, text))
+        places.append((x, y, color, dash, text, font))
         x += width
     page = Image.new("RGB", (image.width, image.height + (y + 20 if chips else 0)), PAPER)
     page.paste(image)
     pen = ImageDraw.Draw(page)
-    for x, y, color, dash, text in places:
+    for x, y, color, dash, text, font in places:
         x1, y1, x2, y2 = x, image.height + y, x + 16, image.height + y + 12
         if lightness(color) > 0.8:  # on white paper
             _outline(pen, np.array([x1 - 1, y1 - 1, x2 + 1, y2 + 1]), RIM, 4, dash)

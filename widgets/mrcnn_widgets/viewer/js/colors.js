@@ -11,10 +11,14 @@ export function rgb(color) {
 }
 
 /**
- * Black or white, whichever reads better on a color, as `palette.ink_on` has it (Rec. 601).
+ * Black or white, whichever contrasts more with a color, as `palette.ink_on` has it (WCAG 2.2).
  * @param {string} color
  */
 export function inkOn(color) {
-  const [r, g, b] = rgb(color);
-  return 0.299 * r + 0.587 * g + 0.114 * b > 127.5 ? "#000" : "#fff";
+  const [r, g, b] = rgb(color).map((part) => {
+    const p = part / 255;
+    return p <= 0.04045 ? p / 12.92 : ((p + 0.055) / 1.055) ** 2.4;
+  });
+  const luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  return luminance > Math.sqrt(1.05 * 0.05) - 0.05 ? "#000" : "#fff";
 }

@@ -4,6 +4,7 @@ import warnings
 from functools import cache
 
 from matplotlib import font_manager
+from PIL import ImageFont
 
 from mrcnn_steps import class_names
 
@@ -66,7 +67,33 @@ def _letters() -> frozenset[int]:
     return normal & bold
 
 
+@cache
 def _letters_of(family: str, weight: str) -> frozenset[int]:
+    return frozenset(font_manager.get_font(_file_of(family, weight)).get_charmap())
+
+
+def _file_of(family: str, weight: str) -> str:
     wanted = font_manager.FontProperties(family=family, weight=weight)
-    path = font_manager.findfont(wanted, fallback_to_default=False)
-    return frozenset(font_manager.get_font(path).get_charmap())
+    return font_manager.findfont(wanted, fallback_to_default=False)
+
+
+def pillow_font(text: str, size: int) -> ImageFont.FreeTypeFont:
+    """Choose a font for a line of text that Pillow writes: it takes all letters from one.
+
+    Args:
+        text: the line.
+        size: in pixels.
+
+    Returns:
+        The first of `FAMILIES` that lacks the fewest of its letters.
+    """
+    lacking = {
+        family: sum(ord(letter) not in _letters_of(family, "normal") for letter in text)
+        for family in FAMILIES
+    }
+    return _pillow_font(min(FAMILIES, key=lambda family: lacking[family]), size)
+
+
+@cache
+def _pillow_font(family: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(_file_of(family, "normal"), size)

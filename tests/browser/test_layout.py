@@ -1,0 +1,82 @@
+"""The debugger on small pages of JupyterLab: what belongs together is seen together."""
+
+import pytest
+
+from tests.browser.conftest import box_of, next_frame
+from tests.browser.test_explorers_b import STAGES, start
+
+pytestmark = pytest.mark.browser
+
+DEBUGGER = """from mrcnn_widgets.debugger import PipelineDebugger
+e = PipelineDebugger('voc_people', followed=('object', 17))"""
+# 150 % zoom of a page of 1400 × 900 pixels leaves 933 × 600.
+SMALL = ((1000, 700), (933, 600))
+
+# The cells of tables whose number stands on more than one line, or reaches beyond its table.
+TORN = """(tables) => tables.flatMap((table) => [...table.querySelectorAll('td')].filter((cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+    const beyond = cell.getBoundingClientRect().right > table.getBoundingClientRect().right + 1;
+    return beyond || (/^[\\d.,+-]+$/.test(cell.textContent) && lines.size > 1);
+}).map((cell) => cell.textContent))"""
+
+
+def show(notebook, stage):
+    """Turns to a stage and brings the debugger to the top of the page."""
+    page = notebook.page
+    notebook.python(f"e.set_trait('stage', '{stage}')")
+    page.locator(".mrv-chip:visible", has_text="followed").first.wait_for()
+    page.locator(".jp-OutputArea-output").first.evaluate("(node) => node.scrollIntoView(true)")
+    next_frame(page)
+
+
+def visible_part(page):
+    """Top and bottom of what is seen of the notebook."""
+    box = box_of(page.locator(".jp-NotebookPanel-notebook").first)
+    return box["y"], box["y"] + box["height"]
+
+
+def bottom_of(locator):
+    box = box_of(locator)
+    return box["y"] + box["height"]
+
+
+def test_all_stages_are_as_high_and_fit_the_page(open_notebook):
+    notebook, _ = start(open_notebook, DEBUGGER, viewport={"width": 1400, "height": 900})
+    page = notebook.page
+    output = page.locator(".jp-OutputArea-output").first
+    heights = set()
+    for stage in STAGES:
+        show(notebook, stage)
+        top, bottom = visible_part(page)
+        heights.add(box_of(output)["height"])
+        assert bottom_of(page.locator(".mrv-legend:visible").first) <= bottom, stage
+        assert box_of(page.locator("button[title='Previous stage']"))["y"] >= top, stage
+        notebook.screenshot(f"layout-1400-{stage}")
+    assert len(heights) == 1
+
+    for width, height in SMALL:
+        page.set_viewport_size({"width": width, "height": height})
+        for stage in STAGES:
+            show(notebook, stage)
+            notebook.screenshot(f"layout-{width}-{stage}")
+            scroller = page.locator(".widget-vbox[style*='100vh']")
+            controls = page.locator(".widget-hbox:has(> button[title*='own settings']):visible")
+            start_y, room = box_of(controls)["y"], box_of(scroller)["height"]
+            top, bottom = visible_part(page)
+            assert room <= bottom - top, "all that scrolls in the debugger is seen at once"
+            photo, table = (
+                box_of(page.locator(".mrv-stage:visible").first),
+                box_of(page.locator("table:visible").first),
+            )
+            assert photo["x"] + photo["width"] <= table["x"], f"{stage}: the table is below"
+            assert photo["y"] + photo["height"] - start_y <= room, stage
+            assert table["y"] + 60 - start_y <= room, stage
+            back, on = (
+                box_of(page.locator(f"button[title='{text} stage']"))
+                for text in ("Previous", "Next")
+            )
+            assert back["y"] == on["y"]
+            torn = page.locator("table:visible").evaluate_all(TORN)
+            assert torn == [], stage
