@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from playwright.sync_api import expect
 
 from mrcnn_steps import load_model, trace
 from mrcnn_steps.data import sample
@@ -67,8 +68,10 @@ def cases_in(page):
     return int(text.split()[0].replace(",", ""))
 
 
-def query_of(page):
-    return page.locator(".gallery input").input_value()
+def wait_for_search(page, query):
+    """Waits until the gallery shows what a search finds."""
+    expect(page.locator("main.gallery:visible input")).to_have_value(query)
+    expect(page.locator(".gallery .cases li")).not_to_have_count(0)
 
 
 def wait_for_photo(page):
@@ -81,20 +84,20 @@ class TestFromBarToCase:
         nms = page.locator("tr", has_text="NMS").filter(has_not_text="RPN").first
         count = int(nms.locator("td a:not(.barred)").first.inner_text())
         nms.locator("a.barred").click()
-        assert query_of(page) == "cause:nms"
+        wait_for_search(page, "cause:nms")
         assert cases_in(page) == count == page.locator(".gallery .cases li").count()
         page.locator(".gallery .cases a").nth(1).click()
         wait_for_photo(page)
         assert f"2 of {count} · cause:nms" in page.locator(".way").inner_text()
         heading = page.locator("main.case h1").inner_text()
         page.get_by_role("link", name="next →").click()
-        assert f"3 of {count}" in page.locator(".way").inner_text()
+        page.locator(".way", has_text=f"3 of {count}").wait_for()
         page.go_back()
         page.get_by_role("heading", name=heading, exact=True).wait_for()
         page.go_back()
-        assert query_of(page) == "cause:nms"
+        wait_for_search(page, "cause:nms")
         page.go_back()
-        assert page.get_by_role("heading", name=re.compile("^Where objects are lost:")).is_visible()
+        page.get_by_role("heading", name=re.compile("^Where objects are lost:")).wait_for()
 
     def test_by_keyboard(self, made, open_report):
         page = open_report(made[0])
@@ -112,9 +115,10 @@ class TestFromBarToCase:
             page.keyboard.press(key)
             page.locator(".way", has_text=f"{place} of {found}").wait_for()
         page.keyboard.press("Escape")
+        wait_for_search(page, "is:wrong score:>0.5")
         assert cases_in(page) == found
         page.keyboard.press("Escape")
-        assert page.locator("#summary").is_visible()
+        page.locator("#summary:visible").wait_for()
 
     def test_a_copied_link_opens_the_same_view(self, made, open_report):
         page = open_report(made[0], "#/gallery?q=is%3Amissed%20size%3A%3C32")
@@ -145,11 +149,11 @@ class TestGallery:
     def test_a_token_is_removed_and_another_set(self, made, open_report):
         page = open_report(made[0], "#/gallery?q=is%3Amissed%20cause%3Anms")
         page.get_by_role("link", name="remove cause:nms").click()
-        assert query_of(page) == "is:missed"
+        wait_for_search(page, "is:missed")
         chip = page.locator(".narrower a", has_text="person").first
         count = int(chip.locator(".count").inner_text())
         chip.click()
-        assert query_of(page) == "is:missed class:person"
+        wait_for_search(page, "is:missed class:person")
         assert cases_in(page) == count
 
     def test_what_cannot_be_read_is_said(self, made, open_report):
@@ -174,9 +178,9 @@ class TestGallery:
     def test_more_are_shown_on_demand(self, made, open_report):
         page = open_report(made[0], "#/gallery")
         shown = page.locator(".gallery .cases li")
-        assert shown.count() == 60
+        expect(shown).to_have_count(60)
         page.get_by_role("button", name=re.compile("^Show 60 more")).click()
-        assert shown.count() == 120
+        expect(shown).to_have_count(120)
 
 
 class TestNames:
@@ -184,6 +188,7 @@ class TestNames:
         page = open_report(made[0])
         row = page.locator("tr", has_text=HOSTILE).first
         row.locator("th a").click()
+        page.locator(".gallery .cases li").first.wait_for()
         every = [each for photo in made[1] for each in photo.objects if each.name == HOSTILE]
         assert cases_in(page) == len(every)
         assert page.locator(".gallery .cases b").first.inner_text() == HOSTILE
@@ -259,8 +264,7 @@ class TestEverywhere:
 
 def test_a_photo_that_is_gone_from_the_page_leads_to_the_gallery(made, open_report):
     page = open_report(made[0], "#/case/77777?object=1&q=is%3Afound")
-    page.locator(".gallery .cases li").first.wait_for()
-    assert query_of(page) == "is:found"
+    wait_for_search(page, "is:found")
 
 
 def test_a_single_case_has_no_neighbors(tmp_path, open_report):
