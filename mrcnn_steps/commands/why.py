@@ -16,6 +16,7 @@ from torchvision.models.detection.faster_rcnn import FasterRCNN
 from mrcnn_steps.commands.models import add_model_arguments, open_model
 from mrcnn_steps.commands.reports import add_report_arguments
 from mrcnn_steps.data import CocoFolder, Sample, open_photo, samples
+from mrcnn_steps.debug.datasets import entry_at
 from mrcnn_steps.debug.explanation import Explanation, explain_missed
 from mrcnn_steps.debug.fates import Fate, fates
 from mrcnn_steps.debug.lineage import describe, lineage
@@ -151,7 +152,7 @@ def _open(args: argparse.Namespace) -> tuple[Sample, str | None]:
         names = (str(image_id), file.name, str(file.relative_to(images)))
         if args.photo in names or (path.is_file() and file.resolve() == path.resolve()):
             where = f"CocoFolder({str(images)!r}, {str(args.annotations)!r})"
-            return folder[index], f"{where}.by_image_id({image_id})"
+            return entry_at(folder, index).sample, f"{where}.by_image_id({image_id})"
     raise ValueError(
         f"{args.photo}: {args.annotations} has no photo of this name or id; it has "
         f"{len(folder)}, such as {', '.join(map(str, folder.image_ids[:3]))}"

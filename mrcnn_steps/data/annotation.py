@@ -53,6 +53,21 @@ class Annotation(NamedTuple):
         x, y, w, h = self.bbox
         return max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
 
+    def judged_box(self, height: int, width: int) -> Box:
+        """Give the box that COCO's evaluation judges: the file's own, else that of the mask.
+
+        Args:
+            height: of the photo in pixels.
+            width: of the photo in pixels.
+
+        Returns:
+            `(x1, y1, x2, y2)`; the file's own may reach a little out of the photo.
+        """
+        if self.bbox is None:
+            return self.runs(height, width).box
+        x, y, w, h = self.bbox
+        return x, y, x + w, y + h
+
 
 def read_annotation(
     record: Mapping[str, Any],

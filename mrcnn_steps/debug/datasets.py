@@ -5,7 +5,7 @@ them join the tables of the person whose data it is. Read with `entry_at`, which
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -97,6 +97,9 @@ def outline_at(dataset: Dataset, index: int, class_names: Sequence[str] | None =
 def entry_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = None) -> Entry:
     """Read a photo of a dataset.
 
+    The boxes of a `CocoFolder` are the file's own, where it has any, and not those of the masks:
+    COCO's evaluation judges these, and who counts with them agrees with it to the last object.
+
     Args:
         dataset: gives samples or pairs; a `torch.utils.data.Subset` of one will do.
         index: which photo.
@@ -123,16 +126,25 @@ def entry_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = N
         raise TypeError(f"dataset[{index}]: expected {EXPECTED}, found {_kind(found)}")
     whole, place = _whole(dataset, index)
     if isinstance(whole, CocoFolder):
-        labels = whole.labelled_labels(place)
-        return Entry(
-            sample=found,
-            image_id=whole.image_ids[place],
-            name=_photo_name(whole, place),
-            annotation_ids=whole.annotation_ids(place),
-            labelled=None if labels is None else frozenset(found.class_names[k] for k in labels),
-        )
+        return _coco_entry(whole, place, found)
     rows = tuple(range(len(found.labels)))
     return Entry(found, _whole_number(image_id, place), name, rows)
+
+
+def _coco_entry(folder: CocoFolder, index: int, found: Sample) -> Entry:
+    height, width = found.image.shape[1:]
+    judged = [each.judged_box(height, width) for each in folder.objects(index)]
+    boxes = torch.tensor(judged, dtype=torch.float32).reshape(-1, 4)
+    # The file's box of a thin mask may have no area, and nothing can be trained on it.
+    filled = (boxes[:, 2:] > boxes[:, :2]).all(dim=1, keepdim=True)
+    labels = folder.labelled_labels(index)
+    return Entry(
+        sample=replace(found, boxes=boxes.where(filled, found.boxes)),
+        image_id=folder.image_ids[index],
+        name=_photo_name(folder, index),
+        annotation_ids=folder.annotation_ids(index),
+        labelled=None if labels is None else frozenset(found.class_names[k] for k in labels),
+    )
 
 
 def known_at(dataset: Dataset, index: int) -> tuple[int, str]:

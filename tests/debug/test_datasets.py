@@ -53,6 +53,22 @@ def test_a_coco_folder_has_the_ids_of_its_file(folder):
     assert torch.equal(entry.sample.boxes, folder[1].boxes)
 
 
+def test_boxes_are_the_file_s_own_unless_they_have_no_area(folder):
+    content = json.loads(folder.annotations.read_text())
+    first, _, second = content["annotations"]
+    first["segmentation"] = [[1.4, 2.4, 8.6, 2.4, 8.6, 10.6, 1.4, 10.6]]
+    first |= {"bbox": [1.4, 2.4, 7.2, 8.2], "area": 59.04}
+    second["segmentation"] = [[5, 2, 6, 2, 6, 11, 5, 11]]
+    second |= {"bbox": [5, 2, 0, 9], "area": 9}
+    folder.annotations.write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match="box and no mask"):
+        again = CocoFolder(folder.images, folder.annotations)
+    entry = entry_at(again, 1)
+    assert entry.sample.boxes[0].tolist() == pytest.approx([1.4, 2.4, 8.6, 10.6])
+    assert entry.sample.boxes[1].equal(again[1].boxes[1])
+    assert entry.sample.masks.equal(again[1].masks)
+
+
 def test_a_subset_keeps_the_ids(folder):
     part = Subset(Subset(folder, [1, 0]), [0])
     assert (image_id_at(part, 0), annotation_ids_at(part, 0)) == (3, (40, 12))

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mrcnn_steps.data import CocoFolder
 from mrcnn_steps.data.annotation import Annotation
 from mrcnn_steps.debug.errors import Tables, judge
-from mrcnn_steps.debug.evidence import Box, corners
+from mrcnn_steps.debug.evidence import corners
 from mrcnn_steps.debug.fates import FOUND
 from mrcnn_steps.debug.funnel.photo_row import at_border, crowding
 from mrcnn_steps.debug.funnel.results_file import Result, read_results
@@ -120,8 +120,8 @@ class _Scene:
             torch.tensor(rows, dtype=torch.float64).reshape(-1, 4)
             for rows in (
                 [each.box for each in found],
-                [_box(each, *self.size) for each in self.objects],
-                [_box(each, *self.size) for each in crowds],
+                [each.judged_box(*self.size) for each in self.objects],
+                [each.judged_box(*self.size) for each in crowds],
             )
         )
         self.matches = match(
@@ -202,14 +202,6 @@ class _Scene:
         if self.matches.ignored[row]:
             return {"kind": IGNORED, "object": None, "iou": 0.0, "suspected": None}
         return judge(self.tables, row, score, self.iou)._asdict()
-
-
-def _box(annotation: Annotation, height: int, width: int) -> Box:
-    """Give the box that COCO's evaluation judges: the file's own."""
-    if annotation.bbox is None:
-        return annotation.runs(height, width).box
-    x, y, w, h = annotation.bbox
-    return x, y, x + w, y + h
 
 
 def _area(annotation: Annotation, box_area: float, size: tuple[int, int]) -> float:
