@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -36,7 +37,6 @@ class GroundTruth:
         crowd_boxes: [K, 4] boxes of the crowds, in pixels of the network's input.
         crowd_labels: [K] the class of each crowd, as the model counts them; -1 for a class that
             it does not know.
-        mini_masks: the masks as mini-masks and back.
         rpn_targets: what the RPN should say about every anchor.
         positive_proposals: [P] rows of the proposals that overlap an object enough to be trained
             on it.
@@ -53,11 +53,15 @@ class GroundTruth:
     unknown_boxes: Float[Tensor, "U 4"]
     crowd_boxes: Float[Tensor, "K 4"]
     crowd_labels: Int[Tensor, "K"]
-    mini_masks: MiniMasks
     rpn_targets: RPNTargets
     positive_proposals: Int[Tensor, "P"]
     positive_objects: Int[Tensor, "P"]
     mask_targets: Float[Tensor, "P m m"]
+
+    @cached_property
+    def mini_masks(self) -> MiniMasks:
+        """The masks as mini-masks and back; made when they are first read."""
+        return round_trip(self.masks)
 
     def with_proposals(
         self, model: FasterRCNN, proposals: Float[Tensor, "R 4"], mask_size: int | None
@@ -145,7 +149,6 @@ def ground_truth(
         unknown_boxes=unknown_boxes,
         crowd_boxes=crowd_boxes,
         crowd_labels=_model_labels(sample, class_names, crowds).to(device),
-        mini_masks=round_trip(masks),
         rpn_targets=rpn_targets,
         positive_proposals=nothing,
         positive_objects=nothing,
@@ -166,8 +169,8 @@ def _say_what_is_left_out(sample: Sample, rows: Tensor) -> None:
     warnings.warn(
         f"{sample.name}: {objects} left out, of classes that the model does not know: "
         f"{enumerate_names(names)}. If it calls them otherwise, pass class_names=…",
-        # The line that called `trace`.
-        stacklevel=4,
+        # The line that called `trace` or `glance`.
+        stacklevel=5,
     )
 
 

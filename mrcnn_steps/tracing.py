@@ -64,54 +64,29 @@ def trace(
         ValueError: the model replaces a step of torchvision's by its own (see `check_model`), the
             names are not those of its classes, or the image has another shape or range.
     """
-    check_model(model)
-    sample = image if isinstance(image, Sample) else None
-    weight = next(model.parameters())
-    pixels = image.image.to(weight.device) if isinstance(image, Sample) else image
-    photo = _unit_range(pixels, weight)
-    with torch.no_grad(), evaluating(model):
-        images, _ = model.transform([photo])
-        image_size = images.image_sizes[0]
-        features = _features(model, images)
-        anchors = lay_anchors(model.rpn.anchor_generator, images, list(features.values()))
-        objectness, rpn_deltas = _score(model, features)
-        proposals = propose(
-            objectness, rpn_deltas, anchors, image_size, **proposal_settings(model, anchors)
-        )
-        classification = _classify(model, features, proposals.boxes, image_size)
-        detections = detect(
-            proposals,
-            classification.probs,
-            classification.deltas,
-            image_size,
-            **detection_settings(model),
-        )
-        mask_logits = _mask_logits(model, features, detections.boxes, image_size)
-        names = model_class_names(model, class_names, classification.probs.shape[1], sample)
-        truth = None
-        if sample is not None and len(sample.labels):
-            mask_size = None if mask_logits is None else mask_logits.shape[-1]
-            truth = ground_truth(model, names, photo, sample, anchors, generator)
-            truth = truth.with_proposals(model, proposals.boxes, mask_size)
-        return Trace(
-            model=model,
-            image=pixels if pixels.dtype == torch.uint8 else (photo * 255).round().to(torch.uint8),
-            sample=sample,
-            class_names=names,
-            letterbox=_letterbox(model, images, photo),
-            input=images.tensors,
-            image_size=image_size,
-            features=features,
-            anchors=anchors,
-            objectness=objectness,
-            rpn_deltas=rpn_deltas,
-            proposals=proposals,
-            classification=classification,
-            detections=detections,
-            mask_logits=mask_logits,
-            result=_result(model, detections, mask_logits, image_size, photo.shape[1:]),
-            ground_truth=truth,
-        )
+    return _run(model, image, class_names, generator, whole=True)
+
+
+def glance(
+    model: FasterRCNN,
+    image: Sample | UInt8[Tensor, "3 H W"] | Float[Tensor, "3 H W"],
+    class_names: Sequence[str] | None = None,
+) -> "Trace":
+    """Run a network over one photo as far as its boxes: a trace without masks.
+
+    Args:
+        model: see `trace`.
+        image: see `trace`.
+        class_names: see `trace`.
+
+    Returns:
+        What `trace` gives, but for the masks, the result with them, and what the heads would be
+        trained on. `with_detections` draws the masks of those that one asks for.
+
+    Raises:
+        TypeError, ValueError: see `trace`.
+    """
+    return _run(model, image, class_names, None, whole=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,6 +225,67 @@ class Trace:
         table = tabulate(self.tensors())
         print(table)
         return table
+
+
+def _run(
+    model: FasterRCNN,
+    image: Sample | Tensor,
+    class_names: Sequence[str] | None,
+    generator: torch.Generator | None,
+    whole: bool,
+) -> Trace:
+    """Run all stages, or all but the masks and what the heads would be trained on."""
+    check_model(model)
+    sample = image if isinstance(image, Sample) else None
+    weight = next(model.parameters())
+    pixels = image.image.to(weight.device) if isinstance(image, Sample) else image
+    photo = _unit_range(pixels, weight)
+    with torch.no_grad(), evaluating(model):
+        images, _ = model.transform([photo])
+        image_size = images.image_sizes[0]
+        features = _features(model, images)
+        anchors = lay_anchors(model.rpn.anchor_generator, images, list(features.values()))
+        objectness, rpn_deltas = _score(model, features)
+        proposals = propose(
+            objectness, rpn_deltas, anchors, image_size, **proposal_settings(model, anchors)
+        )
+        classification = _classify(model, features, proposals.boxes, image_size)
+        detections = detect(
+            proposals,
+            classification.probs,
+            classification.deltas,
+            image_size,
+            **detection_settings(model),
+        )
+        mask_logits = None
+        if whole:
+            mask_logits = _mask_logits(model, features, detections.boxes, image_size)
+        names = model_class_names(model, class_names, classification.probs.shape[1], sample)
+        truth = None
+        if sample is not None and len(sample.labels):
+            truth = ground_truth(model, names, photo, sample, anchors, generator)
+            if whole:
+                mask_size = None if mask_logits is None else mask_logits.shape[-1]
+                truth = truth.with_proposals(model, proposals.boxes, mask_size)
+        return Trace(
+            model=model,
+            image=pixels if pixels.dtype == torch.uint8 else (photo * 255).round().to(torch.uint8),
+            sample=sample,
+            class_names=names,
+            letterbox=_letterbox(model, images, photo),
+            input=images.tensors,
+            image_size=image_size,
+            features=features,
+            anchors=anchors,
+            objectness=objectness,
+            rpn_deltas=rpn_deltas,
+            proposals=proposals,
+            classification=classification,
+            detections=detections,
+            mask_logits=mask_logits,
+            result=_result(model, detections, mask_logits, image_size, photo.shape[1:]),
+            ground_truth=truth,
+        )
 
 
 def _unit_range(pixels: Tensor, weight: Tensor) -> Tensor:

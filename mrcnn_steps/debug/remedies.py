@@ -24,6 +24,7 @@ from mrcnn_steps.debug.treatments import (
     CROP,
     TREATMENTS,
     Treatment,
+    Views,
     crop_window,
     tally_treated,
     treat,
@@ -142,6 +143,7 @@ def remedies(
     iou: float = 0.5,
     score_threshold: float | None = None,
     progress: bool = True,
+    views: Views | None = None,
 ) -> tuple[Remedy, ...]:
     """Find the smallest changes of a setting that bring a missed object back.
 
@@ -152,10 +154,12 @@ def remedies(
         iou: see `fates`.
         score_threshold: see `fates`.
         progress: show bars.
+        views: the other views of the trace at the score threshold, to be shared by several calls,
+            as most of them are the same for every object; they are run anew without.
 
     Returns:
-        The remedies, settings first. None for an object that was found, and where no setting and
-        no view of the photo helps: then training is needed.
+        The remedies, settings first, then views, the cheapest first. None for an object that was
+        found, and where no setting and no view of the photo helps: then training is needed.
 
     Raises:
         IndexError: there is no such object.
@@ -164,7 +168,7 @@ def remedies(
     every = fates(trace, iou, score_threshold)
     if not 0 <= object_index < len(every):
         raise IndexError(f"object {object_index} does not exist: there are {len(every)}")
-    search = Search(trace, every[object_index], iou, score_threshold)
+    search = Search(trace, every[object_index], iou, score_threshold, views)
     found = [*search.settings, *search.views(progress)]
     if dataset is None or not found:
         return tuple(found)
@@ -179,6 +183,7 @@ class Search:
         fate: of the object, made by `fates` with the same thresholds.
         iou: see `fates`.
         score_threshold: see `fates`.
+        views: see `remedies`.
 
     Attributes:
         base: the trace at the score threshold.
@@ -187,7 +192,12 @@ class Search:
     """
 
     def __init__(
-        self, trace: Trace, fate: Fate, iou: float = 0.5, score_threshold: float | None = None
+        self,
+        trace: Trace,
+        fate: Fate,
+        iou: float = 0.5,
+        score_threshold: float | None = None,
+        views: Views | None = None,
     ) -> None:
         score = operating_threshold(trace.detections.score_threshold, iou, score_threshold)
         self.base = trace
@@ -196,6 +206,7 @@ class Search:
         self.box_only: BoxOnly | None = None
         self._fate, self._object = fate, fate.object
         self._trials = Trials(self.base, iou)
+        self._views = Views(self.base, iou) if views is None else views
 
     @cached_property
     def settings(self) -> tuple[Remedy, ...]:
@@ -235,7 +246,7 @@ class Search:
             window = crop_window(photo, row) if treatment.name == CROP else None
             if treatment.name == CROP and window is None:
                 continue
-            after = tally_treated(treat(base, treatment, window), treatment, window, iou)
+            after = self._views.tally(treatment, window)
             if bool(after.found[after.objects == row].any()):
                 compared = before if window is None else before.within(window)
                 change = Change(treatment.name, treatment.old, treatment.new)

@@ -7,15 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mrcnn_steps.data import Sample
-from mrcnn_steps.debug.price import Tally, Window, tally
+from mrcnn_steps.debug.price import Tally, Window
 from mrcnn_steps.debug.rerun import current, variant
-from mrcnn_steps.tracing import Trace
-from mrcnn_steps.tracing import trace as run
+from mrcnn_steps.debug.trials import Trials
+from mrcnn_steps.tracing import Trace, glance
 
 SCALE, MIRRORED, CROP = "input.scale", "input.mirrored", "input.crop"
 
-# What is tried where no setting is to blame; the network may be blind to an object at one size.
-SCALES = (0.75, 1.25, 1.5, 2.0)
+# Of the photo that a crop keeps, one of so many parts of each side.
 ZOOM = 2
 
 
@@ -34,11 +33,39 @@ class Treatment:
     new: float | bool
 
 
+# What is tried where no setting is to blame, the cheapest first; the network may be blind to an
+# object at one size.
 TREATMENTS = (
-    *(Treatment(SCALE, 1.0, scale) for scale in SCALES),
+    Treatment(SCALE, 1.0, 0.75),
     Treatment(MIRRORED, False, True),
     Treatment(CROP, 1.0, float(ZOOM)),
+    Treatment(SCALE, 1.0, 1.25),
+    Treatment(SCALE, 1.0, 1.5),
+    Treatment(SCALE, 1.0, 2.0),
 )
+
+
+class Views:
+    """The other views of a photo, each run once for all of its objects.
+
+    Of a view only what counts is kept: its features at twice the size take hundreds of megabytes.
+
+    Args:
+        trace: of a photo with annotations.
+        iou: from which IoU on a box, or a mask, is an object's.
+    """
+
+    def __init__(self, trace: Trace, iou: float = 0.5) -> None:
+        self.trace, self.iou = trace, iou
+        self._tallies: dict[tuple[Treatment, Window | None], Tally] = {}
+
+    def tally(self, treatment: Treatment, window: Window | None = None) -> Tally:
+        """Count what a view finds, in pixels of the photo as it was; see `treat`."""
+        key = treatment, window
+        if key not in self._tallies:
+            treated = treat(self.trace, treatment, window)
+            self._tallies[key] = tally_treated(treated, treatment, window, self.iou)
+        return self._tallies[key]
 
 
 def treat(trace: Trace, treatment: Treatment, window: Window | None = None) -> Trace:
@@ -50,7 +77,8 @@ def treat(trace: Trace, treatment: Treatment, window: Window | None = None) -> T
         window: the part of the photo for a crop, `(x1, y1, x2, y2)` in its pixels.
 
     Returns:
-        A trace of the other view; rows of its sample are rows of the trace's.
+        A trace of the other view, as `glance` gives it; rows of its sample are rows of the
+        trace's.
     """
     photo = trace.sample
     assert photo is not None
@@ -61,12 +89,12 @@ def treat(trace: Trace, treatment: Treatment, window: Window | None = None) -> T
         assert window is not None
         photo = cropped(photo, window)
     model = variant(trace.model, current(trace), scale)
-    return run(model, photo, trace.class_names)
+    return glance(model, photo, trace.class_names)
 
 
 def tally_treated(treated: Trace, treatment: Treatment, window: Window | None, iou: float) -> Tally:
     """Count what a treated photo finds, in pixels of the photo as it was; see `tally`."""
-    counted = tally(treated, iou)
+    counted = Trials(treated, iou).tally(treated)
     if treatment.name == MIRRORED:
         return counted.placed(_flipped(counted.boxes, treated.image.shape[2]))
     if treatment.name == CROP:

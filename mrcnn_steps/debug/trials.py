@@ -29,7 +29,7 @@ class Trials:
     """Settings tried on a trace.
 
     Args:
-        trace: of a photo.
+        trace: of a photo; made by `trace` or by `glance`.
         iou: from which IoU on a box, or a mask, is an object's.
     """
 
@@ -92,7 +92,7 @@ class Trials:
 
     def mask_iou(self, trial: Trace, object: int, detection: int) -> float | None:
         """Compare a detection's mask with an object's; see `mask_iou`."""
-        if self.trace.mask_logits is None:
+        if not self.trace.model.roi_heads.has_mask():
             return None
         found = trial.detections
         proposal = int(found.proposal_index[detection])
@@ -100,7 +100,7 @@ class Trials:
         # The mask depends on the detection's box alone, and that on its anchor and class.
         key = object, anchor, int(found.labels[detection])
         if key not in self._mask_iou:
-            if trial is not self.trace:
+            if trial.mask_logits is None:
                 trial = trial.with_detections(replace(found, rows=found.rows[detection, None]))
                 detection = 0
             self._mask_iou[key] = mask_iou(trial, object, detection)

@@ -4,16 +4,19 @@ import pytest
 import torch
 
 from mrcnn_steps.debug import fates, remedies
-from mrcnn_steps.debug.price import NOTHING
-from mrcnn_steps.debug.rerun import rerun
+from mrcnn_steps.debug.price import NOTHING, tally
+from mrcnn_steps.debug.rerun import rerun, variant
 from mrcnn_steps.debug.treatments import (
     CROP,
     MIRRORED,
     SCALE,
     TREATMENTS,
+    Treatment,
+    Views,
     crop_window,
     cropped,
     mirrored,
+    tally_treated,
     treat,
 )
 from mrcnn_steps.tracing import trace
@@ -110,6 +113,35 @@ def test_other_views_are_those_made_by_hand(model, scene, treatment):
     treated = treat(trace(model, scene), treatment, window)
     assert torch.equal(treated.result["boxes"], expected.result["boxes"])
     assert torch.equal(treated.ground_truth.boxes, expected.ground_truth.boxes)
+
+
+@pytest.mark.parametrize("scale", [0.75, 1.0])
+def test_a_view_finds_what_a_whole_trace_of_it_finds(traced, scale):
+    """Masks too, though a view draws only those that match an object."""
+    view = Treatment(SCALE, 1.0, scale)
+    whole = tally(trace(variant(traced.model, {}, scale), traced.sample), 0.5)
+    treated = treat(traced, view)
+    seen = tally_treated(treated, view, None, 0.5)
+    assert treated.mask_logits is None
+    for name in ("objects", "object_boxes", "found", "boxes", "labels", "scores", "wrong"):
+        assert torch.equal(getattr(seen, name), getattr(whole, name)), name
+    assert seen.found.any()
+    assert not seen.found.all()
+
+
+def test_views_are_run_once_for_all_objects(model, scene, monkeypatch):
+    with set_to(model, LOST_AT["class"]):
+        traced = trace(model, scene)
+    rows = [fate.object for fate in fates(traced) if fate.cause == "class"][:2]
+    alone = [remedies(traced, row, progress=False) for row in rows]
+    run = []
+    monkeypatch.setattr(
+        "mrcnn_steps.debug.treatments.treat", lambda *view: run.append(view[1]) or treat(*view)
+    )
+    views = Views(traced)
+    assert [remedies(traced, row, progress=False, views=views) for row in rows] == alone
+    whole = [treatment for treatment in TREATMENTS if treatment.name != CROP]
+    assert [treatment for treatment in run if treatment.name != CROP] == whole
 
 
 def test_views_of_a_photo(people):

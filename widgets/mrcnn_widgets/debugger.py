@@ -23,6 +23,7 @@ from mrcnn_steps.debug.explanation import Explanation
 from mrcnn_steps.debug.lineage import Lineage, describe
 from mrcnn_steps.debug.remedies import Remedy, remedies
 from mrcnn_steps.debug.rerun import SETTINGS, Value
+from mrcnn_steps.debug.treatments import Views
 from mrcnn_steps.model import load_model
 from mrcnn_steps.tracing import Trace, trace
 from mrcnn_widgets import following
@@ -116,6 +117,7 @@ class PipelineDebugger(Panel):
         self._kept: dict[str, dict[str, Any]] = {}
         self._flowed: dict[str, tuple[Trace, dict[str, Any], Trace]] = {}
         self._seen: following.Seen | None = None
+        self._views: Views | None = None
         self._quiet = False
         self._words = ""
         self._trace, self._loaded = first_trace(source, model)
@@ -388,7 +390,9 @@ class PipelineDebugger(Panel):
 
     def _remedies(self, row: int) -> Sequence[Remedy]:
         self.busy = f"Trying what would bring object {row} back …"
-        found = remedies(self.trace, row, progress=False)
+        if self._views is None or self._views.trace is not self.trace:
+            self._views = Views(self.trace)
+        found = remedies(self.trace, row, progress=False, views=self._views)
         self.busy = ""
         return found
 
