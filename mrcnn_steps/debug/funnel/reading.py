@@ -46,7 +46,9 @@ def read_header(record: Any) -> Header:
     Raises:
         FieldError: a field is missing, unknown, or no such value.
     """
-    return _make(Header, record)
+    header = _make(Header, record)
+    _value(header.settings.get("iou", ABSENT), float, "settings.iou")
+    return header
 
 
 def read_photo(record: Any) -> PhotoRow:

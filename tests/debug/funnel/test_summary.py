@@ -91,6 +91,19 @@ class TestJson:
         with pytest.raises(ValueError, match=rf"funnel\.json: .*{re.escape(said)}"):
             Funnel.from_json(path)
 
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [({}, "settings.iou: found nothing"), ({"iou": "half"}, "settings.iou: found 'half'")],
+    )
+    def test_rows_that_do_not_say_how_they_were_judged_are_refused(self, tmp_path, settings, said):
+        path = tmp_path / "funnel.json"
+        WHOLE.to_json(path)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["header"]["settings"] = settings
+        path.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=rf"funnel\.json: {said}, expected a number"):
+            Funnel.from_json(path)
+
     def test_what_cannot_be_written_leaves_the_old_file(self, tmp_path):
         path = tmp_path / "funnel.json"
         path.write_text("old")
