@@ -106,3 +106,27 @@ def test_mistakes_end_with_one_line(capsys, arguments, said):
     assert said in error
     assert error.startswith("mrcnn-steps: ")
     assert error.count("\n") == 1
+
+
+def test_the_report_has_the_remedies_and_the_way_back(capsys, tmp_path):
+    out, annotations = tmp_path / "fate.html", PHOTOS / "instances.json"
+    photo = next(PHOTOS.glob("cat.*")).name
+    words = ["why", photo, "--object", "0", "--annotations", str(annotations)]
+    assert main([*words, "--report", str(out), "--no-photos"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:2] == [f"Open {out}", ""]
+    twin = json.loads((tmp_path / "fate.html.json").read_text())
+    assert [fate["cause"] for fate in twin["objects"]] == ["found"]
+    assert twin["made"]["command"].startswith(f"mrcnn-steps why {photo} --object 0 ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--report", "fate.pdf"], "fate.pdf: expected a file to write that ends in .html"),
+        (["--no-photos"], "--no-photos: expected together with --report FILE.html"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_refused_at_once(capsys, words, said):
+    assert main(["why", "cat", *words]) == 2
+    assert said in capsys.readouterr().err

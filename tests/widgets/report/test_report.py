@@ -1,5 +1,7 @@
 """`report`: what a trace says, in one file and its twin in JSON."""
 
+import base64
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -7,7 +9,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from PIL import Image
 
+from mrcnn_steps import load_model, sample, trace
 from mrcnn_steps.debug.fates import fates
 from mrcnn_steps.debug.lineage import describe, lineage
 from mrcnn_widgets import report
@@ -15,7 +20,7 @@ from mrcnn_widgets.report.origin import Origin
 from tests.widgets.report.conftest import HOSTILE
 from tests.widgets.report.test_payload import blocks
 
-# Of one photo, and what such a small one may need.
+# Of one photo.
 MOST_BYTES = 1_500_000
 
 
@@ -204,3 +209,18 @@ def test_mistakes_write_nothing(small, tmp_path, name, options, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         report(small, tmp_path / name, **options)
     assert [path.name for path in tmp_path.iterdir()] == ["folder.html"]
+
+
+def test_a_whole_photo_of_65_472_anchors_stays_small(tmp_path):
+    """The bundled model on a photo of 1600 × 1200: what the first command of the README makes."""
+    photo = sample("voc_people").image[None]
+    large = F.interpolate(photo, (1200, 1600), mode="bicubic", antialias=True)[0]
+    traced = trace(load_model("tiny"), large)
+    assert len(traced.anchors) == 65_472
+    path = report(traced, tmp_path / "a.html")
+    assert path.stat().st_size <= MOST_BYTES
+    [image] = Page(path.read_text()).images
+    file = io.BytesIO(base64.b64decode(image["src"].split(",")[1]))
+    assert Image.open(file).size == (1280, 960)
+    frame = json.loads(blocks(path.read_text())["case-0"])["frames"]["photo"]
+    assert frame == {"width": 1600, "height": 1200, "step": 1.25}

@@ -1,6 +1,7 @@
 """A photo of a report: its stages, its objects and detections with what became of each."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -15,6 +16,7 @@ from mrcnn_steps.tracing import Trace
 from mrcnn_widgets import following
 from mrcnn_widgets.report.packing import Packed, in_json
 from mrcnn_widgets.report.payload import Payload
+from mrcnn_widgets.report.pictures import picture
 from mrcnn_widgets.report.stages import outlines, stages
 from mrcnn_widgets.viewer import wire
 from mrcnn_widgets.views import followed
@@ -24,8 +26,9 @@ from mrcnn_widgets.views.verdicts import Verdict
 Record = dict[str, Any]
 T = TypeVar("T")
 
-# Longer sides of a photo are made smaller.
-MAX_SIDE = 1600
+# Longer sides of a photo are made smaller; up to the other its file is as good as a notebook's.
+MAX_SIDE, SMALL_SIDE = 1280, 640
+QUALITY = 85
 
 
 def add_case(
@@ -54,7 +57,7 @@ def add_case(
     """
     case = f"case-{image_id}"
     step = photo_step(trace)
-    made = stages(trace, payload, case, step)
+    made = stages(trace, payload, case, ceil(step))
     record = {
         "id": image_id,
         "name": name,
@@ -104,14 +107,16 @@ def add_outline(
     return payload.add_json(case, record)
 
 
-def photo_step(trace: Trace) -> int:
-    """Every how many pixels of the photo are stored: 1 up to a side of `MAX_SIDE`."""
-    return -(-max(trace.image.shape[1:]) // MAX_SIDE)
+def photo_step(trace: Trace) -> float:
+    """Tell how many of the photo's pixels one of the stored photo spans: 1 up to `MAX_SIDE`."""
+    return max(max(trace.image.shape[1:]) / MAX_SIDE, 1.0)
 
 
 def photo_file(trace: Trace) -> bytes:
-    """Make a file of the photo that browsers read."""
-    return wire.compress(wire.as_photo(trace.image), photo_step(trace))
+    """Make a file of the photo that browsers read; a small one without loss that one sees."""
+    if max(trace.image.shape[1:]) <= SMALL_SIDE:
+        return wire.compress(wire.as_photo(trace.image), 1)
+    return picture(trace.image, MAX_SIDE, QUALITY)[0]
 
 
 def _progress(each: Iterable[T], what: str, count: int) -> Iterable[T]:

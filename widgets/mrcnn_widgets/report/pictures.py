@@ -35,19 +35,20 @@ def side_for(count: int, most: int) -> int:
     return next((side for side in SIDES if side <= affordable), SIDES[-1])
 
 
-def picture(image: UInt8[Tensor, "3 H W"], side: int) -> tuple[bytes, int]:
+def picture(image: UInt8[Tensor, "3 H W"], side: int, quality: int = QUALITY) -> tuple[bytes, int]:
     """Make a JPEG of a photo.
 
     Args:
         image: the photo.
         side: the longer side that it is scaled down to; smaller ones stay as they are.
+        quality: of the JPEG.
 
     Returns:
         The file, and its width in pixels.
     """
     photo = _opened(image)
     photo.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
-    return _jpeg(photo), photo.width
+    return _jpeg(photo, quality), photo.width
 
 
 def crop(image: UInt8[Tensor, "3 H W"], box: Corners, side: int, color: str) -> bytes:
@@ -78,7 +79,7 @@ def _opened(image: UInt8[Tensor, "3 H W"]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()))
 
 
-def _jpeg(picture: Image.Image) -> bytes:
+def _jpeg(picture: Image.Image, quality: int = QUALITY) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=QUALITY, optimize=True)
+    picture.save(file, "JPEG", quality=quality, optimize=True)
     return file.getvalue()

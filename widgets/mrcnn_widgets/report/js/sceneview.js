@@ -19,7 +19,7 @@ const GRAY = "#808080"; // of a photo that was left out
  * @param {Frame} frame
  */
 export function pictureOf(photo, { width, height, step, window }) {
-  const canvas = new OffscreenCanvas(Math.ceil(width / step), Math.ceil(height / step));
+  const canvas = new OffscreenCanvas(Math.round(width / step), Math.round(height / step));
   const ctx = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const [left, top, right, bottom] = window ?? [0, 0, canvas.width, canvas.height];
   ctx.fillStyle = "#000000";
