@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from mrcnn_steps.debug.coarse import MECHANISMS, mechanism
 from mrcnn_steps.debug.errors import KINDS, SURE
 from mrcnn_steps.debug.fates import CAUSES, FOUND
 from mrcnn_steps.debug.funnel.curves import Bin, Curve, calibration_error, curves, reliability
@@ -138,6 +139,14 @@ class Figures:
         return gates(self.objects, gains_of_gates(self.claims, self.objects))
 
     @cached_property
+    def mechanisms(self) -> dict[str, int]:
+        """How many objects each published mechanism lost, see `coarse`; none without a model."""
+        if not self.explained:
+            return {}
+        named = [mechanism(each.cause, each.kind) for each in self.objects]
+        return {name: named.count(name) for name in MECHANISMS}
+
+    @cached_property
     def slices(self) -> dict[str, tuple[Part, ...]]:
         """The parts of every slice; without a model, of those that need none."""
         known = SLICES if self.explained else SLICES.keys() - OF_A_MODEL
@@ -181,6 +190,7 @@ class Figures:
             "proposal_recall": self.proposal_recall,
             "proposal_recall_rule": RECALL_RULE.format(iou=self.iou),
             "gates": [each._asdict() for each in self.gates],
+            "mechanisms": self.mechanisms,
             "slices": {by: [part._asdict() for part in parts] for by, parts in self.slices.items()},
             "false_positives": [each._asdict() for each in self.kinds],
             "suspected_labels": self.suspected,

@@ -44,7 +44,7 @@ def table(figures: Figures, source: Sequence[str] = ()) -> str:
     """
     sections = [overview(figures)]
     if figures.objects:
-        sections += [_gates(figures), _slices(figures)]
+        sections += [_gates(figures), _mechanisms(figures), _slices(figures)]
     if len(figures.claims.score):
         sections += detections(figures)
     sections += worst(figures, source)
@@ -94,6 +94,16 @@ def _gates(figures: Figures) -> list[str]:
         *columns(rows, "<>>>>>", indent=0),
         f"Δ{figures.ap_name}: if nothing were lost there, each found at the score it would have.",
     ]
+
+
+def _mechanisms(figures: Figures) -> list[str]:
+    total = sum(figures.mechanisms.values())
+    shares = [
+        f"{name} {percent(lost / total)}" for name, lost in figures.mechanisms.items() if lost
+    ]
+    if not shares:
+        return []
+    return [f"As Miller et al. (2022) count {plural(total, 'miss')}: {', '.join(shares)}."]
 
 
 def _slices(figures: Figures) -> list[str]:

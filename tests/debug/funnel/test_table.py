@@ -60,6 +60,15 @@ def test_says_what_was_found():
     assert re.search(r"^NMS +2 +66\.7 % +20\.8–93\.9 +1 +\+66\.3$", text, re.MULTILINE)
 
 
+def test_says_the_mechanisms_that_are_published():
+    lost = ("nms", "nms", "anchors", "box", "mask")
+    figures = Figures([a_photo(1, tuple(an_object(i, cause) for i, cause in enumerate(lost)))])
+    said = "4 misses: proposal process 25.0 %, regressor 25.0 %, calibration 50.0 %."
+    assert f"\nAs Miller et al. (2022) count {said}\n" in table(figures)
+    assert figures.record()["mechanisms"]["calibration"] == 2
+    assert "Miller" not in table(Figures([a_photo(1, (an_object(),), (a_detection(),))]))
+
+
 def test_says_how_many_photos_could_not_be_read():
     broken = a_photo(2, error="2.jpg: no such file")
     text = table(Figures([a_photo(1, (an_object(),), (a_detection(),)), broken]))
