@@ -243,9 +243,9 @@ def _run(
     with torch.no_grad(), evaluating(model):
         images, _ = model.transform([photo])
         image_size = images.image_sizes[0]
-        features = _features(model, images)
+        features = features_of(model, images)
         anchors = lay_anchors(model.rpn.anchor_generator, images, list(features.values()))
-        objectness, rpn_deltas = _score(model, features)
+        objectness, rpn_deltas = score_anchors(model, features)
         proposals = propose(
             objectness, rpn_deltas, anchors, image_size, **proposal_settings(model, anchors)
         )
@@ -325,32 +325,35 @@ def _short(kind: torch.dtype | torch.layout) -> str:
     return str(kind).removeprefix("torch.")
 
 
-def _features(model: FasterRCNN, images: ImageList) -> dict[str, Tensor]:
+def features_of(model: FasterRCNN, images: ImageList) -> dict[str, Tensor]:
+    """Give the backbone's maps by name."""
     features = model.backbone(images.tensors)
     # torchvision calls the map of a backbone that has only one so.
     return {"0": features} if isinstance(features, Tensor) else dict(features)
 
 
-def _score(model: FasterRCNN, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+def score_anchors(model: FasterRCNN, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Give the RPN's objectness and delta of every anchor."""
     objectness, deltas = concat_box_prediction_layers(*model.rpn.head(list(features.values())))
     return objectness.flatten(), deltas
 
 
-def _pool(
+def pool_rois(
     model: FasterRCNN,
     features: dict[str, Tensor],
     boxes: Tensor,
     image_size: tuple[int, int],
     head: Literal["box", "mask"],
+    zoom: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """RoIAlign with a head's own settings, and the level of each RoI."""
+    """RoIAlign with a head's own settings, its scales times a zoom, and the level of each RoI."""
     own = roi_pooling(model, features, image_size, head)
     levels = assign_levels(
         boxes, own.first_level, own.last_level, own.canonical_size, own.canonical_level
     )
     maps = [features[name] for name in own.maps]
-    pooled = pool(maps, boxes, levels, own.scales, own.output_size, own.sampling_ratio)
+    scales = [scale * zoom for scale in own.scales]
+    pooled = pool(maps, boxes, levels, scales, own.output_size, own.sampling_ratio)
     return pooled, levels
 
 
@@ -358,7 +361,7 @@ def _classify(
     model: FasterRCNN, features: dict[str, Tensor], boxes: Tensor, image_size: tuple[int, int]
 ) -> Classification:
     heads = model.roi_heads
-    pooled, levels = _pool(model, features, boxes, image_size, "box")
+    pooled, levels = pool_rois(model, features, boxes, image_size, "box")
     class_logits, box_regression = heads.box_predictor(heads.box_head(pooled))
     return classify(class_logits, box_regression, levels)
 
@@ -369,7 +372,7 @@ def _mask_logits(
     heads = model.roi_heads
     if not heads.has_mask():
         return None
-    pooled, _ = _pool(model, features, boxes, image_size, "mask")
+    pooled, _ = pool_rois(model, features, boxes, image_size, "mask")
     logits = heads.mask_predictor(heads.mask_head(pooled))
     if logits.isnan().any():
         raise ValueError("mask head: its logits contain NaN; did the training diverge?")

@@ -1,5 +1,6 @@
 """Why a trace came out as it did: what belongs together, what was lost, what is wrong."""
 
+from mrcnn_steps.debug.checkup import check_up
 from mrcnn_steps.debug.coverage import Coverage, coverage
 from mrcnn_steps.debug.errors import FalsePositive, describe_error, false_positives
 from mrcnn_steps.debug.explanation import Explanation, explain_missed
@@ -22,6 +23,7 @@ __all__ = [
     "Lineage",
     "Link",
     "Remedy",
+    "check_up",
     "compare",
     "coverage",
     "describe",

@@ -120,6 +120,23 @@ def variant(model: FasterRCNN, settings: Mapping[str, Value], scale: float = 1.0
     return changed
 
 
+def value_in(model: FasterRCNN, setting: str) -> Value:
+    """Read what a model is set to.
+
+    Args:
+        model: any.
+        setting: one of `SETTINGS`.
+
+    Returns:
+        The value; in eval mode, where it depends on that.
+    """
+    part, attribute = setting.split(".")
+    module = getattr(model, part)
+    if attribute in BY_MODE:
+        return getattr(module, f"_{attribute}")["testing"]
+    return getattr(module, attribute)
+
+
 def code(setting: str, value: Value) -> str:
     """Write the line of Python that sets a model so.
 
