@@ -17,12 +17,12 @@ from mrcnn_steps.debug.checkup.significance import LEVEL, is_clear, p_values
 from mrcnn_steps.debug.checkup.treatments import Treatment, treatments
 from mrcnn_steps.debug.datasets import Dataset, entry_at
 
-# Photos with the most objects come first. A treatment is given up when it has lost this much of
-# the score on them, and until then when it has lost far more: none that undoes a mistake does so.
-PILOT, GIVEN_UP, GIVEN_UP_AT_ONCE = 3, 0.02, 0.25
+# Photos with the most objects come first. A treatment is given up when on n photos it has lost this
+# much of the score, divided by n: none that undoes a mistake goes on to lose.
+GIVEN_UP = 0.25
 
-# Or when another one gains much an object, and it itself less than a part of that.
-LEAD, BEHIND = 0.05, 0.5
+# Or when, after some photos, another one gains much an object, and it itself less than half of that.
+PILOT, LEAD, BEHIND = 3, 0.05, 0.5
 
 # Of treatments that gain about as much as the best, the first counts: it is the simpler one.
 AS_GOOD = 0.95
@@ -228,14 +228,13 @@ def _promising(tried: dict[Treatment, Scores], cases: Sequence[Case]) -> dict[Tr
         treatment: float(sum(part.sum() for part in scores.parts)) - whole[treatment]
         for treatment, scores in tried.items()
     }
-    pilot = len(cases) >= PILOT
-    given_up = GIVEN_UP if pilot else GIVEN_UP_AT_ONCE
+    least = -GIVEN_UP / len(cases)
     lead = max(gains.values(), default=0.0)
-    leads = pilot and lead >= LEAD * sum(len(case.boxes) for case in cases)
+    leads = len(cases) >= PILOT and lead >= LEAD * sum(len(case.boxes) for case in cases)
     return {
         treatment: scores
         for treatment, scores in tried.items()
-        if gains[treatment] >= -given_up * whole[treatment]
+        if gains[treatment] >= least * whole[treatment]
         and not (leads and gains[treatment] < BEHIND * lead)
     }
 
