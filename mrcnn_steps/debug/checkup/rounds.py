@@ -21,7 +21,7 @@ from mrcnn_steps.debug.datasets import Dataset, entry_at
 # much of the score, divided by n: none that undoes a mistake goes on to lose.
 GIVEN_UP = 0.25
 
-# Or when, after some photos, another one gains much an object, and it itself less than half of that.
+# Or when, after some photos, another one gains much an object, and it itself less than half that.
 PILOT, LEAD, BEHIND = 3, 0.05, 0.5
 
 # Of treatments that gain about as much as the best, the first counts: it is the simpler one.

@@ -56,8 +56,13 @@ def test_where_photos_disagree_objects_do_not_overrule_them():
 
 
 @pytest.mark.parametrize(("count", "shared"), [(9, 0.0), (ENOUGH_PHOTOS, 0.5)])
-def test_false_alarms_of_treatments_that_do_nothing_stay_under_the_level(count, shared):
-    """200 data sets, 4 treatments each; with enough photos they may vary as a whole."""
+def test_false_alarms_of_treatments_that_do_nothing_are_no_more_than_the_level_allows(
+    count, shared
+):
+    """200 data sets, 4 treatments each; with enough photos they may vary as a whole.
+
+    A test of level 1 % raises 2 false alarms on average; more than 5 are 1 in 60 by chance.
+    """
     generator, photo = torch.Generator().manual_seed(count), photos(count, 5)
     alarms = 0
     for seed in range(200):
@@ -65,7 +70,7 @@ def test_false_alarms_of_treatments_that_do_nothing_stay_under_the_level(count, 
         own = torch.randn((4, len(photo)), generator=generator).double()
         found = p_values(list(shared * whole[:, photo] + own), photo, seed)
         alarms += any(p < LEVEL for p in found)
-    assert alarms <= 200 * LEVEL
+    assert alarms <= 5
 
 
 def test_a_mistake_that_costs_a_tenth_is_found_with_nine_photos_of_five_objects():
