@@ -117,7 +117,8 @@ class Answer:
         color = (EXPECTED if self.right else GIVEN).color
         first, *rest = self.message.split("\n")
         title = html.escape(self._mark(first))
-        parts = [f'<div style="font-weight:600;color:{color}">{title}</div>']
+        # The words have the page's own color: green and red are told by the border and the mark.
+        parts = [f'<div style="font-weight:600">{title}</div>']
         parts += [f'<div style="white-space:pre-wrap">{_with_code(line)}</div>' for line in rest]
         for title, text in self._sections():
             parts.append(
