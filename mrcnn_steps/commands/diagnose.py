@@ -134,6 +134,7 @@ def _judge(args: argparse.Namespace, folder: CocoFolder) -> int:
     _title(f"What becomes of the objects: {args.detections}")
     print(found.table())
     _write(args.out, found, data, None)
+    report(found, args.out / "report.html", dataset=folder, command=_command(args))
     return _end(data, None, found)
 
 

@@ -28,15 +28,17 @@ from mrcnn_steps.model.network import LetterboxTransform
 model = load_model("tiny")
 own = model.transform
 model.transform = LetterboxTransform(128, own.image_mean, own.image_std).eval()
+model.rpn._post_nms_top_n["testing"] = 100
+photo = sample("cat")
 class Drawn:
     def __len__(self):
         return int(sys.argv[1])
     def __getitem__(self, index):
         if index >= len(self):
             raise IndexError
-        return sample(("cat", "voc_people")[index % 2])
+        return photo
 found = funnel(model, Drawn(), out=sys.argv[2], progress=False)
-assert sum(len(each.detections) for each in found.photos) > 20 * len(Drawn())
+assert all(each.detections for each in found.photos)
 """
 
 
