@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from mrcnn_steps.data import sample
+from mrcnn_steps.debug.funnel import Funnel
 from mrcnn_widgets.report import dataset as dataset_module
 from mrcnn_widgets.report import report
 from mrcnn_widgets.report.page import program, styles
@@ -192,6 +193,16 @@ class TestReport:
         rows = [photo_row(1), replace(photo_row(2), width=0, height=0, objects=(), error="gone")]
         path = report(funnel_of(rows), tmp_path / "report.html")
         assert "Where objects are lost: 1 photo<" in path.read_text(encoding="utf-8")
+
+    def test_what_it_says_lies_beside_it(self, tmp_path):
+        funnel = funnel_of(random_rows(3))
+        report(funnel, tmp_path / "report.html")
+        assert Funnel.from_json(tmp_path / "report.html.json").photos == funnel.photos
+
+    def test_another_kind_of_file_is_refused(self, tmp_path):
+        with pytest.raises(ValueError, match=r"report\.htm: expected a file to write that ends"):
+            report(funnel_of([photo_row(0)]), tmp_path / "report.htm")
+        assert not list(tmp_path.iterdir())
 
     def test_a_part_of_a_data_set_is_read_from_the_whole(self, tmp_path):
         rows = [photo_row(image_id, index=place) for place, image_id in enumerate((0, 5))]

@@ -33,6 +33,7 @@ from mrcnn_widgets.report.cases import MISSED, WRONG, Case, list_cases, pack_cas
 from mrcnn_widgets.report.dataset_summary import section, summary
 from mrcnn_widgets.report.page import page
 from mrcnn_widgets.report.payload import Payload
+from mrcnn_widgets.report.photo import check_path, twin_of
 from mrcnn_widgets.report.pictures import crop, picture, side_for
 from mrcnn_widgets.report.scenes import pack_photo
 
@@ -88,12 +89,14 @@ def write_dataset(
         command: what made the report, to be told in it.
 
     Returns:
-        The absolute path; a JSON file of the same name, for `Funnel.from_json`, lies beside it.
+        The absolute path; what `Funnel.from_json` reads lies beside it.
 
     Raises:
-        ValueError: the dataset is not the funnel's.
+        ValueError: the dataset is not the funnel's, or the path does not end in ".html".
         OSError: the file cannot be written.
     """
+    path = path.absolute()
+    check_path(path)
     read = None if dataset is None else _reader(funnel, dataset)
     figures = funnel.figures
     cases = list_cases(funnel.photos, MOST_CASES)
@@ -109,9 +112,8 @@ def write_dataset(
     ]
     if read is not None and pictures and cases:
         parts.insert(2, _worst_cases(cases[:SHOWN], read))
-    path = path.absolute()
     write_text(path, page(title, "\n".join(parts), payload, "dataset"))
-    funnel.to_json(path.with_suffix(".json"))
+    funnel.to_json(twin_of(path))
     return path
 
 

@@ -71,8 +71,8 @@ def table(caption: str, head: Cells, rows: Iterable[Cells]) -> str:
         for name, *cells in rows
     )
     return (
-        f'<div class="wide"><table><caption>{caption}</caption><thead><tr>{names}</tr></thead>'
-        f"<tbody>\n{lines}</tbody></table></div>"
+        f'<div class="wide"><table class="figures"><caption>{caption}</caption>'
+        f"<thead><tr>{names}</tr></thead><tbody>\n{lines}</tbody></table></div>"
     )
 
 
@@ -210,7 +210,7 @@ def _slices(figures: Figures) -> str:
                 rows,
             )
         )
-    return section("Which objects are lost", said, *parts)
+    return section("Which objects are lost", said, f'<div class="slices">{"".join(parts)}</div>')
 
 
 def _part(part: Part, tokens: tuple[str, ...]) -> Cells:
