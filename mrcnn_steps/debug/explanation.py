@@ -69,22 +69,14 @@ class Explanation:
 
     def _no_remedy(self) -> list[str]:
         """Tell what was tried in vain."""
-        of_the_weights = self.fate.cause in OF_THE_WEIGHTS
-        views = ", nor another view of it" if of_the_weights else ""
-        said = [f"No setting brings it back{views}: training is needed."]
-        if of_the_weights:
-            score = self.score_threshold
-            least = self.trace.detections.score_threshold if score is None else score
-            said.append(to_learn(self.trace, self.fate, self.iou, least))
+        said = nothing_helps(self.trace, self.fate, self.iou, self.score_threshold)
         near = self._search.box_only
-        if near is not None:
-            changed = changes_in_words(near.changes)
-            said.insert(
-                0,
-                f"With {changed} its box comes back, but its mask stays at an IoU of "
-                f"{near.mask_iou:.2f} < {self.iou:g}.",
-            )
-        return said
+        if near is None:
+            return said
+        changed = changes_in_words(near.changes)
+        still = f"With {changed} its box is found, but its mask stays wrong"
+        overlap = f"IoU {near.mask_iou:.2f} < {self.iou:g}"
+        return [f"{still} ({overlap}), so that it would still be missed.", *said]
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
@@ -136,6 +128,29 @@ def explain_missed(
     if not 0 <= object_index < len(every):
         raise IndexError(f"object {object_index} does not exist: there are {len(every)}")
     return Explanation(trace, every[object_index], iou, score_threshold)
+
+
+def nothing_helps(
+    trace: Trace, fate: Fate, iou: float = 0.5, score_threshold: float | None = None
+) -> list[str]:
+    """Say that training is needed, and what it would have to see.
+
+    Args:
+        trace: that the fate belongs to.
+        fate: of an object for which no remedy was found.
+        iou: see `fates`.
+        score_threshold: see `fates`.
+
+    Returns:
+        One sentence or two.
+    """
+    if fate.cause not in OF_THE_WEIGHTS:
+        return ["No setting brings it back: training is needed."]
+    least = trace.detections.score_threshold if score_threshold is None else score_threshold
+    return [
+        "No setting brings it back, nor another view of the photo: training is needed.",
+        to_learn(trace, fate, iou, least),
+    ]
 
 
 def marks(trace: Trace, fate: Fate) -> "list[Mark]":

@@ -91,7 +91,10 @@ def test_a_box_that_comes_back_without_its_mask_is_said(bundled, people):
     lost = next(fate for fate in fates(pixels) if fate.cause == "detection_limit")
     said = explain_missed(pixels, lost.object).lines
     assert said[-2].startswith("With roi_heads.detections_per_img 1 → ")
-    assert said[-2].endswith(" its box comes back, but its mask stays at an IoU of 0.00 < 0.5.")
+    assert said[-2].endswith(
+        " its box is found, but its mask stays wrong (IoU 0.00 < 0.5), so that it would still be "
+        "missed."
+    )
     assert said[-1] == "No setting brings it back: training is needed."
 
 
@@ -102,7 +105,7 @@ def test_an_object_that_nothing_brings_back_is_said_to_need_training_on_it(trace
     fate = next(fate for fate in fates(traced) if fate.cause == "class")
     explained = explain_missed(traced, fate.object)
     vars(explained).update(remedies=(), _search=SimpleNamespace(box_only=None))
-    assert explained.lines[-2].endswith("nor another view of it: training is needed.")
+    assert explained.lines[-2].endswith("nor another view of the photo: training is needed.")
     assert explained.lines[-1] == to_learn(traced, fate, 0.5, traced.detections.score_threshold)
     assert len(explained.lines) <= 10
 

@@ -1,5 +1,6 @@
 """The list of verdicts: what became of each object and detection, its way, and what would help."""
 
+import html
 from dataclasses import replace
 
 import pytest
@@ -7,12 +8,13 @@ from ipywidgets import Label
 
 from mrcnn_steps.data import sample
 from mrcnn_steps.debug.errors import false_positives
-from mrcnn_steps.debug.explanation import explain_missed
+from mrcnn_steps.debug.explanation import explain_missed, nothing_helps
 from mrcnn_steps.debug.fates import fates
 from mrcnn_steps.debug.lineage import lineage_of_object
 from mrcnn_steps.debug.price import Price
 from mrcnn_steps.debug.remedies import Change, Remedy
 from mrcnn_steps.debug.rerun import rerun
+from mrcnn_steps.debug.words import to_learn
 from mrcnn_steps.model import load_model
 from mrcnn_steps.tracing import trace
 from mrcnn_widgets import verdicts as module
@@ -192,13 +194,17 @@ def test_an_explanation_opens_where_its_object_was_lost(traced, judged):
     debugger.close()
 
 
-def test_what_training_alone_can_mend_is_said(debugger, judged, monkeypatch):
+def test_what_training_alone_can_mend_is_said(debugger, traced, judged, monkeypatch):
     debugger.judged = True
     debugger.followed = _lost(judged, "class").subject
     monkeypatch.setattr("mrcnn_widgets.debugger.remedies", lambda *_, **__: ())
     debugger._verdicts._ask.click()
     [said] = debugger._verdicts._offers.children
-    assert "training" in said.value
+    fate = _lost(judged, "class").fate
+    assert "training is needed" in said.value
+    for sentence in nothing_helps(traced, fate):
+        assert html.escape(sentence) in said.value
+    assert to_learn(traced, fate, 0.5, 0.05) in nothing_helps(traced, fate)
 
 
 def test_a_hostile_name_is_text(traced):

@@ -11,6 +11,7 @@ import ipywidgets as ipw
 import traitlets as t
 
 from mrcnn_steps.debug.errors import describe_error
+from mrcnn_steps.debug.explanation import nothing_helps
 from mrcnn_steps.debug.lineage import describe
 from mrcnn_steps.debug.remedies import Remedy
 from mrcnn_steps.debug.rerun import Value
@@ -144,22 +145,24 @@ class Verdicts(ipw.VBox):
 
     def _say(self, lines: Sequence[str]) -> None:
         nothing = "Pick an object or a detection: it is followed through all stages."
-        said = "".join(f"<div>{html.escape(line)}</div>" for line in lines or [nothing])
         self._text.value = (
             '<div style="height: 150px; overflow-y: auto; line-height: 18px; font-size: 12px; '
             'color: var(--jp-ui-font-color1, inherit); overflow-wrap: anywhere;" '
-            f'aria-live="polite">{said}</div>'
+            f'aria-live="polite">{_paragraphs(lines or [nothing])}</div>'
         )
 
     def _on_ask(self, button: Any) -> None:
         assert self.picked is not None
         self.remedies = self._find(self.picked[1])
         offers = [self._offer(remedy) for remedy in self.remedies]
-        self._offers.children = offers or [
-            ipw.Label(
-                "No setting brings it back, and no other view of the photo: training is needed."
-            )
-        ]
+        self._offers.children = offers or [self._nothing_helps()]
+
+    def _nothing_helps(self) -> ipw.Widget:
+        verdict = self.of(self.picked)
+        assert self.trace is not None
+        assert verdict is not None
+        assert verdict.fate is not None
+        return ipw.HTML(_paragraphs(nothing_helps(self.trace, verdict.fate)))
 
     def _offer(self, remedy: Remedy) -> ipw.Widget:
         """Give a remedy with its price: a button where the explorers have its settings."""
@@ -173,6 +176,10 @@ class Verdicts(ipw.VBox):
         button.add_class("mrcnn-remedy")
         button.on_click(lambda _: self._use(remedy.settings))
         return button
+
+
+def _paragraphs(lines: Sequence[str]) -> str:
+    return "".join(f"<div>{html.escape(line)}</div>" for line in lines)
 
 
 class Rest:
