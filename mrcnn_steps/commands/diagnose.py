@@ -11,12 +11,14 @@ import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from torch.utils.data import Subset
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from mrcnn_steps.commands.models import add_model_arguments, open_model
 from mrcnn_steps.data import CocoFolder
+from mrcnn_steps.debug.checkup import check_up
 from mrcnn_steps.debug.coverage import Coverage, coverage
 from mrcnn_steps.debug.datasets import Dataset
 from mrcnn_steps.debug.findings import Finding, record, table
@@ -31,6 +33,9 @@ from mrcnn_steps.files import write_atomically, write_json
 from mrcnn_steps.model.evaluate import place_in_group
 from mrcnn_steps.model.processes import process_group
 from mrcnn_widgets.report import report
+
+# Photos that classic mistakes are undone on: more of them make the answer hardly surer.
+CHECKED = 24
 
 # The first process looks at the data alone, and the others wait for it.
 PATIENCE = timedelta(days=2)
@@ -117,9 +122,27 @@ def _diagnose(args: argparse.Namespace, folder: CocoFolder, model: FasterRCNN) -
     print(found.table())
     _say_boxes_only(folder, model)
     data += unread(found)
-    _write(args.out, found, data, cover)
+    mistakes = _check_up(model, dataset, found)
+    _write(args.out, found, data, cover, mistakes)
     report(found, args.out / "report.html", model=model, dataset=dataset, command=_command(args))
-    return _end(data, cover, found)
+    return _end(data, cover, found, mistakes)
+
+
+def _check_up(model: FasterRCNN, dataset: Dataset, found: Funnel) -> tuple[Finding, ...]:
+    """Undo classic mistakes one at a time, on photos with objects from all over the dataset."""
+    _title("Does a classic mistake explain what is missed?")
+    usable = [row.index for row in found.photos if row.objects]
+    if not usable:
+        print("Left out: no photo has an object.")
+        return ()
+    part = evenly(usable, CHECKED)
+    chosen = [part[place] for place in range(len(part))]
+    print(f"Tried on {len(chosen):,} of {len(found.photos):,} photos, spread evenly.")
+    mistakes = check_up(
+        model, Subset(cast(Any, dataset), chosen), class_names=found.header.class_names
+    )
+    print(table(mistakes))
+    return mistakes
 
 
 def _judge(args: argparse.Namespace, folder: CocoFolder) -> int:
@@ -133,14 +156,19 @@ def _judge(args: argparse.Namespace, folder: CocoFolder) -> int:
     found = from_results(folder, args.detections, score=args.score)
     _title(f"What becomes of the objects: {args.detections}")
     print(found.table())
-    _write(args.out, found, data, None)
+    _write(args.out, found, data, None, ())
     report(found, args.out / "report.html", dataset=folder, command=_command(args))
-    return _end(data, None, found)
+    return _end(data, None, found, ())
 
 
-def _end(data: tuple[Finding, ...], cover: Coverage | None, found: Funnel) -> int:
+def _end(
+    data: tuple[Finding, ...],
+    cover: Coverage | None,
+    found: Funnel,
+    mistakes: tuple[Finding, ...],
+) -> int:
     _title("What to change first")
-    for number, line in enumerate(what_first(data, (), cover, found), start=1):
+    for number, line in enumerate(what_first(data, mistakes, cover, found), start=1):
         print(f"{number}. {line}")
     return int(_errors(data))
 
@@ -200,11 +228,19 @@ def _command(args: argparse.Namespace) -> str:
     return shlex.join(["mrcnn-steps", "diagnose", *given])
 
 
-def _write(out: Path, found: Funnel, data: tuple[Finding, ...], cover: Coverage | None) -> None:
+def _write(
+    out: Path,
+    found: Funnel,
+    data: tuple[Finding, ...],
+    cover: Coverage | None,
+    mistakes: tuple[Finding, ...],
+) -> None:
     found.to_json(out / "funnel.json")
     found.to_csv(out / "causes.csv")
     _draw(out / "funnel.png", found.plot())
-    write_json(out / "findings.json", {"data": [record(each) for each in data]})
+    findings = {"data": data, "mistakes": mistakes}
+    told = {name: [record(each) for each in group] for name, group in findings.items()}
+    write_json(out / "findings.json", told)
     if cover is not None:
         write_json(out / "coverage.json", cover.record())
         _draw(out / "coverage.png", cover.draw())

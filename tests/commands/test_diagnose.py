@@ -59,6 +59,7 @@ def test_it_goes_from_the_data_to_what_to_change_first(answer):
         "What is wrong with the data?",
         "Do the anchors fit?",
         "What becomes of the objects",
+        "Does a classic mistake explain what is missed?",
         "What to change first",
     )
     places = [printed.index(part) for part in parts]
