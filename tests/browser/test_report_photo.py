@@ -94,6 +94,22 @@ class TestMouse:
         copied.locator("dt", has_text="RoIAlign samples").wait_for()
         assert copied.locator(".bars li").count() == 8
 
+    def test_what_is_hidden_is_hidden_in_its_stage(self, open_report):
+        page = open_report("#/case/0?stage=2")
+        objects = page.locator('.mrv-chip[data-key="objects"]')
+        objects.wait_for()
+        seen = []
+        for number in "262":
+            page.locator(".tabs a", has_text=f"{number} ").click()
+            until(page, "n => document.querySelector('.mrv-title').textContent[0] === n", number)
+            seen.append(objects.get_attribute("aria-pressed"))
+            if number == "6":
+                objects.click()
+        assert seen == ["true", "false", "true"]
+        page.locator(".tabs a", has_text="6 ").click()
+        until(page, "() => document.querySelector('.mrv-title').textContent[0] === '6'")
+        assert objects.get_attribute("aria-pressed") == "true"
+
     def test_an_object_is_followed_through_the_stages(self, open_report, screenshots):
         page = open_report("#/case/0?stage=6")
         page.locator(".subjects li.lost a").first.click()

@@ -52,8 +52,9 @@ export class SceneView {
     this.model = new PlainModel({ max_height: Math.max(320, Math.min(760, innerHeight - 190)) });
     this.viewer = new Viewer(element, this.model);
     this.quiet = false;
-    /** @type {Set<string>} */
-    this.known = new Set(); // layers that were shown before: what of them is hidden is the user's
+    this.scene = "";
+    /** @type {Map<string, { known: Set<string>, hidden: string[] }>} */
+    this.scenes = new Map(); // layers that were shown before: what of them is hidden is the user's
     this.model.on("change:selected", () => {
       if (!this.quiet) picked(this.model.get("selected"));
     });
@@ -61,16 +62,13 @@ export class SceneView {
 
   /**
    * @param {OffscreenCanvas} photo @param {Frame} frame @param {Ready[]} layers
-   * @param {{ selected: Pick, title: string, view: number[] | null }} more
+   * @param {{ selected: Pick, title: string }} more the title tells scenes apart
    */
-  show(photo, frame, layers, { selected, title, view }) {
+  show(photo, frame, layers, { selected, title }) {
     this.quiet = true;
     const { model } = this;
-    const fresh = layers.filter(({ about }) => !this.known.has(about.name));
-    for (const { about } of fresh) this.known.add(about.name);
-    model.state.hidden = [...model.get("hidden"), ...fresh.flatMap(({ hidden }) => hidden)];
+    model.state.hidden = this.hiddenIn(title, layers);
     model.state.title = title;
-    model.state.view = view;
     layers.forEach(({ buffer }, i) => model.set(`_layer_${i}`, buffer));
     model.set("_photo", photo);
     const { width, height, step } = frame;
@@ -79,9 +77,17 @@ export class SceneView {
     this.quiet = false;
   }
 
-  /** Moves to a part of the photo. @param {number[] | null} view */
-  look(view) {
-    this.model.set("view", view);
+  /** What is hidden in a scene: what the user hid there, and what starts so. @param {string} name @param {Ready[]} layers */
+  hiddenIn(name, layers) {
+    const left = this.scenes.get(this.scene);
+    if (left) left.hidden = this.model.get("hidden");
+    const here = this.scenes.get(name) ?? { known: new Set(), hidden: [] };
+    const fresh = layers.filter(({ about }) => !here.known.has(about.name));
+    for (const { about } of fresh) here.known.add(about.name);
+    here.hidden = [...here.hidden, ...fresh.flatMap(({ hidden }) => hidden)];
+    this.scenes.set(name, here);
+    this.scene = name;
+    return here.hidden;
   }
 
   destroy() {
