@@ -21,7 +21,7 @@ export class DatasetReport {
   constructor(summary, report) {
     this.block = report.cases;
     this.help = new Help();
-    this.pages = { summary, gallery: pageOf("gallery"), case: pageOf("case"), stages: pageOf("stages") };
+    this.pages = { summary, gallery: pageOf("gallery"), case: pageOf("case"), stages: pageOf("trace") };
     /** @type {Record<string, number>} */
     this.scrolled = {}; // how far each page was, so that the way back leads there
     /** @type {keyof typeof this.pages} */
