@@ -113,7 +113,7 @@ def _finding(effect: Effect, before: Baseline) -> Finding:
         f"{quantity} of {count} objects goes from {float(effect.before.mean()):.3f} to "
         f"{float(effect.after.mean()):.3f}, up in {int(better.sum())} of {len(differences)} photos "
         f"and down in {worse}; detections a photo {effect.detections[0]:.1f} → "
-        f"{effect.detections[1]:.1f}. Sign-flip test over {unit}"
+        f"{effect.detections[1]:.1f}. Sign-flip test over {unit}."
     )
     return Finding(
         code=treatment.code,
