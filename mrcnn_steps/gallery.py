@@ -205,7 +205,7 @@ def check_folder(out: Path) -> None:
     if foreign:
         raise ValueError(
             f"{out}: holds {foreign[0]!r}, which `inspect` did not write; choose another folder "
-            "with --out"
+            "with --pictures"
         )
 
 
