@@ -16,6 +16,7 @@ from mrcnn_steps.debug.remedies import Change, Remedy
 from mrcnn_steps.debug.rerun import rerun
 from mrcnn_steps.debug.words import to_learn
 from mrcnn_steps.model import load_model
+from mrcnn_steps.model.network import tiny
 from mrcnn_steps.tracing import trace
 from mrcnn_widgets import verdicts as module
 from mrcnn_widgets.debugger import KEYS, PipelineDebugger
@@ -88,6 +89,37 @@ def test_the_gate_is_marked_with_the_box_that_ended_there_and_what_was_kept_inst
 def test_a_photo_without_annotations_has_no_verdicts(traced):
     bare = trace(traced.model, sample("coffee").image)
     assert view.verdicts(bare) == []
+
+
+def test_objects_of_classes_that_the_model_does_not_know_are_listed_and_can_be_picked():
+    """A model of chairs and persons: every other object of the photo is a stranger to it."""
+    photo = sample("voc_people")
+    model = tiny(("background", "washer", "chair", "person"), 256).eval()
+    with pytest.warns(UserWarning, match="left out"):
+        traced = trace(model, photo)
+    names = [photo.class_names[label] for label in photo.labels.tolist()]
+    strangers = [name for name in names if name not in ("chair", "person")]
+    debugger = PipelineDebugger(traced, judged=True)
+    panel = debugger._verdicts
+    panel.reason = "unknown class"
+    listed = [(text.split(" · ")[1], subject) for text, subject in panel._list.options]
+    assert sorted(text for text, _ in listed) == sorted(f"{n}: unknown class" for n in strangers)
+    assert strangers
+    for text, subject in listed:
+        panel._list.value = subject
+        assert debugger.followed == panel.picked == subject
+        assert debugger.lineage is None
+        name = text.split(": ")[0]
+        assert f"The model has no class {name!r}" in html.unescape(panel._text.value)
+        assert "unknown class" in debugger._status.value
+        assert panel._ask.disabled
+    for stage in KEYS:
+        debugger.stage = stage
+    debugger.judged = False
+    assert debugger.followed == listed[-1][1]
+    told = explain_missed(traced, listed[0][1][1])
+    assert PipelineDebugger(told).followed == listed[0][1]
+    debugger.close()
 
 
 # -- In the debugger -----------------------------------------------------------------------------

@@ -158,7 +158,8 @@ class PipelineDebugger(Panel):
     @property
     def lineage(self) -> Lineage | None:
         """What belongs to what is followed; of a lost object, what decided its fate."""
-        if self.followed is None:
+        strangers = [subject for _, subject in following.unknown(self.trace)]
+        if self.followed is None or self.followed in strangers:
             return None
         verdict = self._verdict
         lost = None
@@ -361,7 +362,7 @@ class PipelineDebugger(Panel):
         self._quiet = False
         self._stepper.mark(None if fate is None or fate.found else fate.stage)
         self._words = PICK_SOMETHING if lineage is None else describe(now, lineage)
-        if verdict is not None and lineage is not None and lineage.detection is None:
+        if verdict is not None and (lineage is None or lineage.detection is None):
             self._words = f"{verdict.name}: {verdict.words}"
         self._show_status()
 
@@ -427,7 +428,8 @@ class PipelineDebugger(Panel):
 
     def _offer(self) -> None:
         """Give the objects and detections that can be followed."""
-        options = [("nothing", NOTHING), *following.choices(self.trace)]
+        subjects = [*following.choices(self.trace), *following.unknown(self.trace)]
+        options = [("nothing", NOTHING), *subjects]
         self._chooser.put("followed", self.followed, options)
         self._chooser.put("judged", self.judged)
 
@@ -440,9 +442,7 @@ class PipelineDebugger(Panel):
 def _opening(explanation: Explanation) -> dict[str, Any]:
     """Give the traits that show an explanation: its stage, its object and the verdicts."""
     fate = explanation.fate
-    known = following.count(explanation.trace, "object")  # others no stage can show
-    followed = ("object", fate.object) if fate.object < known else None
-    return {"stage": fate.stage, "followed": followed, "judged": True}
+    return {"stage": fate.stage, "followed": ("object", fate.object), "judged": True}
 
 
 def _lasting(explorer: Explorer) -> dict[str, Any]:

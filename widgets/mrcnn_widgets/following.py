@@ -11,7 +11,8 @@ from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.classes import distinct_names
 from mrcnn_widgets.views.objects import object_labels
 
-# ("object", row) of `trace.ground_truth`, or ("detection", row) of `trace.detections`.
+# ("object", row) of `trace.ground_truth`, those of unknown classes after the others, as in `fates`;
+# or ("detection", row) of `trace.detections`.
 Subject = tuple[str, int]
 # The same detection under other settings: of the same class, by this IoU.
 SAME = 0.5
@@ -35,7 +36,20 @@ def count(trace: Trace, kind: str) -> int:
     """Count the objects or detections of a trace."""
     if kind == "detection":
         return len(trace.detections)
-    return 0 if trace.ground_truth is None else len(trace.ground_truth.boxes)
+    truth = trace.ground_truth
+    return 0 if truth is None else len(truth.boxes) + len(truth.unknown_boxes)
+
+
+def unknown(trace: Trace) -> list[tuple[str, Subject]]:
+    """List the objects whose classes the model does not know: they can be named, but not traced."""
+    photo, truth = trace.sample, trace.ground_truth
+    if photo is None or truth is None:
+        return []
+    names = [photo.class_names[label] for label in photo.labels[truth.unknown_objects].tolist()]
+    rows = range(len(truth.boxes), count(trace, "object"))
+    return [
+        (f"object {row} · {name}", ("object", row)) for row, name in zip(rows, names, strict=True)
+    ]
 
 
 def choices(trace: Trace) -> list[tuple[str, Subject]]:
@@ -59,7 +73,7 @@ def choices(trace: Trace) -> list[tuple[str, Subject]]:
 
 
 def lineage_of(trace: Trace, subject: Subject) -> Lineage:
-    """Find what belongs to an object or a detection."""
+    """Find what belongs to a detection, or to an object of a class that the model knows."""
     kind, row = subject
     return lineage_of_object(trace, row) if kind == "object" else lineage(trace, row)
 

@@ -132,7 +132,7 @@ class Verdicts(ipw.VBox):
         """Explains what is picked; what was found for another object is gone."""
         verdict = self.of(self.picked)
         self.remedies, self._offers.children = (), ()
-        self._ask.disabled = verdict is None or verdict.fate is None or verdict.found
+        self._ask.disabled = verdict is None or not verdict.mendable
         self._say([] if verdict is None or self.trace is None else self._words(verdict, self.trace))
         self._select()
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 
 from mrcnn_steps.debug.errors import FalsePositive, false_positives
-from mrcnn_steps.debug.fates import CAUSES, FOUND, Fate, fates
+from mrcnn_steps.debug.fates import CAUSES, FOUND, UNKNOWN_CLASS, Fate, fates
 from mrcnn_steps.debug.lineage import Lineage, lineage_of_candidate
+from mrcnn_steps.debug.words import verdict
 from mrcnn_steps.matching import match_trace
 from mrcnn_steps.palette import LEAVES, SUPPRESSOR
 from mrcnn_steps.tracing import Trace
@@ -45,6 +46,11 @@ class Verdict(NamedTuple):
         """Whether the object was found, or the detection found one."""
         return self.reason == FOUND
 
+    @property
+    def mendable(self) -> bool:
+        """Whether it makes sense to ask what would bring the object back."""
+        return self.fate is not None and self.fate.cause not in (FOUND, UNKNOWN_CLASS)
+
 
 def verdicts(trace: Trace, iou: float = 0.5, score_threshold: float | None = None) -> list[Verdict]:
     """Judge every annotated object and every detection.
@@ -70,8 +76,7 @@ def _wrong_first(judged: Sequence[Verdict]) -> list[Verdict]:
 
 def _of_object(fate: Fate) -> Verdict:
     cause = CAUSES.get(fate.cause)
-    kind = "" if fate.kind is None else f" ({fate.kind})"
-    words = FOUND if cause is None else f"lost at {cause.title}{kind}"
+    words = FOUND if cause is None else verdict(fate)
     reason = FOUND if cause is None else cause.title
     return Verdict(
         ("object", fate.object), f"object {fate.object} · {fate.name}", words, reason, fate
