@@ -101,7 +101,7 @@ def normalizations(own: Normalization) -> tuple[Candidate, ...]:
 def _candidates(own: Normalization) -> Iterator[Candidate]:
     mean, std = (torch.tensor(part, dtype=torch.float64) for part in (own.mean, own.std))
     plain = COMMON["none, 0…1"]
-    if (std > 0).all() and not own.like(plain):
+    if (std > RANGE_255).all() and not own.like(plain):
         root = std.sqrt()
         yield Candidate(TWICE, "normalized once instead of twice", _of(mean / (1 + root), root))
         yield Candidate(TWICE, "not normalized before the backbone", plain)

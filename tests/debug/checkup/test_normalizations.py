@@ -44,6 +44,11 @@ def test_the_right_one_is_tried_under_the_right_code(trained, mistake):
     assert codes == {mistake.split()[0]}
 
 
+def test_pixels_in_0_to_255_are_not_taken_for_normalized_twice():
+    tried = normalizations(MISTAKES["input_range"](TRAINED["bundled"].mean, TRAINED["bundled"].std))
+    assert "normalization_twice" not in {each.code for each in tried}
+
+
 @pytest.mark.parametrize("trained", TRAINED)
 def test_none_is_tried_twice_nor_the_present_one(trained):
     own = TRAINED[trained]
