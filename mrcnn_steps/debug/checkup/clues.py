@@ -10,6 +10,7 @@ from mrcnn_steps.boxes import centers_and_sizes
 from mrcnn_steps.debug.checkup.examination import Examination
 from mrcnn_steps.debug.checkup.scoring import scores_by_label
 from mrcnn_steps.debug.checkup.setup import Setup
+from mrcnn_steps.debug.checkup.significance import LEAST_SHARE
 from mrcnn_steps.matching import overlaps
 
 # Factors of the anchors' sides, an eighth of an octave apart.
@@ -46,7 +47,7 @@ class Clues:
 
     @property
     def permutation(self) -> tuple[int, ...] | None:
-        """The order of the labels that the confusions say; None if it is the model's own.
+        """The order of the labels that is called; None if the model's own is about as good.
 
         The surest pair of an object's label and a class comes first, and each has one partner: no
         label is called by two names. What was never seen stays, or fills what is left.
@@ -69,7 +70,10 @@ class Clues:
             if label not in partner:
                 partner[label] = rest.pop(0)
         order = tuple(partner[label] for label in range(classes))
-        return None if order == tuple(range(classes)) else order
+        own = self.confusions.diagonal().sum()
+        said = self.confusions[range(classes), order].sum()
+        # What brings less than a finding has to is not worth a test.
+        return order if said > (1 + LEAST_SHARE) * own else None
 
 
 def no_clues(classes: int) -> Clues:

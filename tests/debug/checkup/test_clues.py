@@ -38,6 +38,12 @@ def test_what_is_right_or_unseen_stays():
     assert said({(1, 1): 5.0, (1, 2): 4.0, (2, 2): 1.0}).permutation is None
 
 
+def test_a_permutation_that_brings_next_to_nothing_is_none():
+    swapped = {(1, 1): 9.0, (2, 2): 9.0, (3, 4): 0.6, (4, 3): 0.2}
+    assert said(swapped).permutation is None
+    assert said(swapped | {(3, 4): 0.8}).permutation == (0, 1, 2, 4, 3, 5)
+
+
 def test_clues_add_up():
     both = said({(1, 2): 5.0}) + said({(1, 1): 6.0, (1, 2): 2.0})
     assert both.confusions[1].tolist() == [0, 6, 7, 0, 0, 0]
