@@ -139,7 +139,10 @@ def _check_up(model: FasterRCNN, dataset: Dataset, found: Funnel) -> tuple[Findi
     chosen = [part[place] for place in range(len(part))]
     print(f"Tried on {len(chosen):,} of {len(found.photos):,} photos, spread evenly.")
     mistakes = check_up(
-        model, Subset(cast(Any, dataset), chosen), class_names=found.header.class_names
+        model,
+        Subset(cast(Any, dataset), chosen),
+        class_names=found.header.class_names,
+        progress=sys.stderr.isatty(),
     )
     print(table(mistakes))
     return mistakes
