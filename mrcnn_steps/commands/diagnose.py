@@ -78,6 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="stop at data with errors; without it, what cannot be used is left out and counted",
     )
+    parser.add_argument(
+        "--no-photos", action="store_true", help="leave the photos out of the report, to share it"
+    )
     parser.add_argument("--device", help="cuda, cpu, … (default: cuda where there is one)")
 
 
@@ -124,8 +127,21 @@ def _diagnose(args: argparse.Namespace, folder: CocoFolder, model: FasterRCNN) -
     data += unread(found)
     mistakes = _check_up(model, dataset, found)
     _write(args.out, found, data, cover, mistakes)
-    report(found, args.out / "report.html", model=model, dataset=dataset, command=_command(args))
+    _report(args, found, dataset, model)
     return _end(data, cover, found, mistakes)
+
+
+def _report(
+    args: argparse.Namespace, found: Funnel, dataset: Dataset, model: FasterRCNN | None
+) -> None:
+    report(
+        found,
+        args.out / "report.html",
+        model=model,
+        dataset=dataset,
+        photos=not args.no_photos,
+        command=_command(args),
+    )
 
 
 def _check_up(model: FasterRCNN, dataset: Dataset, found: Funnel) -> tuple[Finding, ...]:
@@ -160,7 +176,7 @@ def _judge(args: argparse.Namespace, folder: CocoFolder) -> int:
     _title(f"What becomes of the objects: {args.detections}")
     print(found.table())
     _write(args.out, found, data, None, ())
-    report(found, args.out / "report.html", dataset=folder, command=_command(args))
+    _report(args, found, folder, None)
     return _end(data, None, found, ())
 
 

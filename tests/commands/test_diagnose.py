@@ -115,8 +115,10 @@ def test_two_processes_write_the_same_rows_and_causes(answer, folder, tmp_path):
         assert (tmp_path / "out" / name).read_bytes() == (answer[2] / name).read_bytes(), name
 
 
-def test_some_photos_and_a_higher_score(folder, tmp_path):
-    assert main(arguments(folder, tmp_path, "--photos", "1", "--score", "0.5")) == 0
+def test_some_photos_and_a_higher_score_and_a_report_to_share(folder, tmp_path):
+    chosen = ("--photos", "1", "--score", "0.5", "--no-photos")
+    assert main(arguments(folder, tmp_path, *chosen)) == 0
+    assert "data:image" not in (tmp_path / "report.html").read_text()
     found = Funnel.from_json(tmp_path / "funnel.json")
     assert len(found.photos) == 1
     assert found.header.settings["score"] == 0.5

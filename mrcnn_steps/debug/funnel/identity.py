@@ -11,10 +11,8 @@ from torchvision.models.detection.faster_rcnn import FasterRCNN
 from mrcnn_steps.data import CocoFolder
 from mrcnn_steps.debug.datasets import Dataset, entry_at
 from mrcnn_steps.debug.funnel.rows import Header
+from mrcnn_steps.files import sha256
 from mrcnn_steps.settings import all_settings
-
-# Bytes of a file that are read at a time.
-PIECE = 1 << 20
 
 
 def identify(
@@ -69,10 +67,8 @@ def annotations_sha256(dataset: Dataset, class_names: tuple[str, ...]) -> str:
     """
     digest = hashlib.sha256()
     if isinstance(dataset, CocoFolder):
-        with dataset.annotations.open("rb") as file:
-            while piece := file.read(PIECE):
-                digest.update(piece)
-    elif isinstance(dataset, Subset):
+        return sha256(dataset.annotations)
+    if isinstance(dataset, Subset):
         digest.update(annotations_sha256(cast(Dataset, dataset.dataset), class_names).encode())
         digest.update(str([int(index) for index in dataset.indices]).encode())
     else:

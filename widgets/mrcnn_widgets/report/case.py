@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from mrcnn_steps.debug.errors import describe_error
+from mrcnn_steps.debug.explanation import nothing_helps
 from mrcnn_steps.debug.funnel.rows import PhotoRow
 from mrcnn_steps.debug.lineage import Lineage, describe
 from mrcnn_steps.debug.remedies import Remedy
@@ -175,6 +176,13 @@ def _detected(trace: Trace, row: int) -> Record:
     }
 
 
+def _in_words(trace: Trace, verdict: Verdict | None, remedies: Sequence[Remedy]) -> list[str]:
+    """Say what brings an object back; where nothing does, what training would have to see."""
+    if remedies or verdict is None or verdict.fate is None:
+        return [str(remedy) for remedy in remedies]
+    return nothing_helps(trace, verdict.fate)
+
+
 def _followed(
     trace: Trace, judged: Sequence[Verdict], remedies: Mapping[int, Sequence[Remedy]]
 ) -> Record:
@@ -188,7 +196,7 @@ def _followed(
         found = remedies.get(subject[1]) if subject[0] == "object" else None
         records["-".join(map(str, subject))] = {
             "words": words_of(trace, verdict, lineage),
-            "remedies": None if found is None else [str(remedy) for remedy in found],
+            "remedies": None if found is None else _in_words(trace, verdict, found),
             "rows": _rows(trace, lineage),
             "layers": {stage.key: _marks(trace, stage.key, lineage, verdict) for stage in STAGES},
         }

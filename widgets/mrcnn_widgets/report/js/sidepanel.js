@@ -99,7 +99,6 @@ export class SidePanel {
       make("h3", "", this.rest).textContent = "What would bring it back";
       const list = make("ul", "", this.rest);
       for (const remedy of remedies) make("li", "", list).textContent = remedy;
-      if (!remedies.length) make("li", "", list).textContent = "no setting: training is needed";
     }
     for (const way of this.ways[kind] ?? []) copyLine(this.rest, way.replace("{row}", String(row)));
   }
