@@ -6,6 +6,7 @@ looked at here.
 """
 
 import inspect
+from collections.abc import Mapping
 from types import ModuleType
 from typing import NamedTuple
 
@@ -148,19 +149,24 @@ def _check_part(found: object, part: Part) -> None:
 def _check_hooks(name: str, module: nn.Module) -> None:
     """Refuse hooks on a module that is not called: they would not run."""
     for kind, hooks in (
-        ("forward pre-hook", module._forward_pre_hooks),
-        ("forward hook", module._forward_hooks),
+        ("forward_pre_hook", module._forward_pre_hooks),
+        ("forward_hook", module._forward_hooks),
     ):
-        for hook in hooks.values():
-            described = getattr(hook, "__qualname__", type(hook).__name__)
-            raise ValueError(
-                f"{name}: found the {kind} {described}, expected none: a trace does not call this "
-                "module, so the hook would not run; remove it with the handle that registering it "
-                f"gave, or all of them with {name}._{kind.replace('-', '_').replace(' ', '_')}s"
-                ".clear()"
-            )
+        _refuse_hooks(
+            f"{name}: found the {kind.replace('_', ' ')}",
+            hooks,
+            "expected none: a trace does not call this module, so the hook would not run; remove "
+            "it with the handle that registering it gave, or all of them with "
+            f"{name}._{kind}s.clear()",
+        )
     if module._compiled_call_impl is not None:
         raise ValueError(f"{name}: found a compiled module, expected one that is not compiled")
+
+
+def _refuse_hooks(found: str, hooks: Mapping[int, object], expected: str) -> None:
+    for hook in hooks.values():
+        described = getattr(hook, "__qualname__", type(hook).__name__)
+        raise ValueError(f"{found} {described}, {expected}")
 
 
 def _check_everywhere() -> None:
@@ -175,16 +181,15 @@ def _check_everywhere() -> None:
                     "replaces it: a model would use it, and a trace would not; put the old one back"
                 )
     for kind, hooks in (
-        ("forward pre-hook", modules._global_forward_pre_hooks),
+        ("forward pre hook", modules._global_forward_pre_hooks),
         ("forward hook", modules._global_forward_hooks),
     ):
-        for hook in hooks.values():
-            described = getattr(hook, "__qualname__", type(hook).__name__)
-            raise ValueError(
-                f"model: found the {kind} {described} on all modules, expected none: a trace does "
-                "not call every module, so it would not run everywhere; remove it with the handle "
-                "that registering it gave"
-            )
+        _refuse_hooks(
+            f"model: found on all modules the {kind}",
+            hooks,
+            "expected none: a trace does not call every module, so it would not run everywhere; "
+            "remove it with the handle that registering it gave",
+        )
 
 
 def _check_mode(model: nn.Module) -> None:
