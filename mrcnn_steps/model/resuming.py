@@ -46,10 +46,11 @@ def read_state(path: Path, settings: Mapping[str, Any], class_names: tuple[str, 
         # `type(...) in`: True is an int to `isinstance`.
         if type(content.get(part)) not in kinds or not 0 <= content[part] < 10**12:
             fail(path, part, content.get(part), "a number from 0")
-    check_settings(path, content["settings"], settings)
+    # Before the settings, where other annotations are a number only.
     names = check_class_names(content.get("class_names"), f"{path}: class_names")
     if told := difference(names, class_names):
         raise ValueError(f"{path}: the run was started with other classes: {told}")
+    check_settings(path, content["settings"], settings)
     return content
 
 

@@ -50,7 +50,9 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
             return [plain(each) for each in value]
         return str(value) if isinstance(value, Path) else value
 
-    return {name: plain(value) for name, value in vars(args).items() if name != "command"}
+    # What was typed is no setting: --resume is in it.
+    told = {name: value for name, value in vars(args).items() if name not in ("command", "typed")}
+    return {name: plain(value) for name, value in told.items()}
 
 
 def start(args: argparse.Namespace, training: TrainingSet, device: torch.device) -> Run:

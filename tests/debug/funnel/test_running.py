@@ -1,6 +1,7 @@
 """A funnel over a dataset: counts told again by plain loops, whatever the dataset is made of."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -227,6 +229,12 @@ with process_group("cpu"):
 """
 
 
+def environment() -> dict[str, str]:
+    """The tests can be imported, and as many threads as here: they decide about last bits."""
+    root, threads = Path(__file__).parents[3], torch.get_num_threads()
+    return os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": str(threads)}
+
+
 @pytest.fixture(scope="module")
 def bytes_of_one(tmp_path_factory, small, dataset):
     out = tmp_path_factory.mktemp("one")
@@ -239,7 +247,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path, small, photos, dataset,
     script.write_text(RUN)
     out = tmp_path / "out"
     command = [sys.executable, str(script), *map(str, (*photos, out)), "new"]
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(command, env=environment()) as process:
         new = out / "new-rows-0.jsonl"
         until = time.monotonic() + 120
         while not (new.exists() and new.read_bytes().count(b"\n") >= 3):
@@ -257,7 +265,9 @@ def test_two_processes_give_the_bytes_of_one(tmp_path, photos, bytes_of_one):
     script.write_text(RUN)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     arguments = map(str, (script, *photos, tmp_path / "out", "new"))
-    subprocess.run([*command, "--standalone", *arguments], check=True, timeout=300)
+    subprocess.run(
+        [*command, "--standalone", *arguments], check=True, timeout=300, env=environment()
+    )
     assert (tmp_path / "out" / "rows.jsonl").read_bytes() == bytes_of_one
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["rows.jsonl"]
 
