@@ -54,6 +54,8 @@ def open_report(open_page):
         page.asked = []
         page.on("request", lambda request: page.asked.append(request.url))
         page.goto(f"{path.as_uri()}{address}")
+        if options.get("java_script_enabled", True):
+            page.locator("body[data-live]").wait_for()
         pages.append((page, path.as_uri()))
         return page
 

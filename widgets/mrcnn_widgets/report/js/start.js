@@ -26,4 +26,5 @@ export async function start(Kind) {
     if (app.key(event.key)) event.preventDefault();
   });
   follow();
+  document.body.dataset.live = "true"; // from here on keys are heard
 }
