@@ -170,8 +170,8 @@ class TestGallery:
             const {{ data }} = canvas.getContext("2d").getImageData(60, 120, 1, 1);
             return data[3] ? ({RED})([...data]) : null;
         }})"""
-        page.wait_for_function(f"() => ({painted})()[0] !== null")
-        first = page.evaluate(painted)
+        seen = f"() => {{ const seen = ({painted})(); return seen[0] === null ? null : seen; }}"
+        first = page.wait_for_function(seen).json_value()
         assert first[0] is True  # the largest missed object is the red square
         assert first[-1] is None
         page.locator(".gallery .cases li").last.scroll_into_view_if_needed()
