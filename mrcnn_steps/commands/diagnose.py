@@ -16,7 +16,7 @@ from typing import Any, cast
 from torch.utils.data import Subset
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
-from mrcnn_steps.commands.models import add_model_arguments, open_model
+from mrcnn_steps.commands.models import add_model_arguments, add_score_argument, open_model
 from mrcnn_steps.data import CocoFolder
 from mrcnn_steps.debug.checkup import check_up
 from mrcnn_steps.debug.coverage import Coverage, coverage
@@ -60,12 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--photos", type=int, metavar="N", help="take N photos, spread evenly (default: all)"
     )
-    parser.add_argument(
-        "--score",
-        type=float,
-        metavar="S",
-        help="score that a detection has to exceed (default: the model's own)",
-    )
+    add_score_argument(parser)
     parser.add_argument(
         "--detections",
         type=Path,

@@ -37,6 +37,16 @@ def add_model_arguments(parser: argparse.ArgumentParser, default: str | None = "
     )
 
 
+def add_score_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare `--score`, the operating threshold of what judges a model."""
+    parser.add_argument(
+        "--score",
+        type=float,
+        metavar="S",
+        help="score that a detection has to exceed (default: the model's own)",
+    )
+
+
 def open_model(args: argparse.Namespace) -> nn.Module:
     """Load the model that the arguments name.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
-from mrcnn_steps.commands.models import add_model_arguments, open_model
+from mrcnn_steps.commands.models import add_model_arguments, add_score_argument, open_model
 from mrcnn_steps.commands.reports import add_report_arguments
 from mrcnn_steps.data import CocoFolder, Sample, open_photo, samples
 from mrcnn_steps.debug.datasets import entry_at
@@ -61,12 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of its photos (default: that of PHOTO, or else of the annotations)",
     )
     add_model_arguments(parser)
-    parser.add_argument(
-        "--score",
-        type=float,
-        metavar="S",
-        help="score that a detection has to exceed (default: the model's own)",
-    )
+    add_score_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="with --object: draw its picture into this file"

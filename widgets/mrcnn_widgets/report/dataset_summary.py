@@ -18,6 +18,7 @@ from mrcnn_steps.debug.funnel.table import WITHOUT_MODEL
 from mrcnn_steps.debug.funnel.worst import missed_in, why_command, worst_photos, wrong_in
 from mrcnn_steps.debug.statistics import Interval, wilson
 from mrcnn_widgets.report.addresses import gallery, token
+from mrcnn_widgets.report.html import table_of_html
 
 MISSED, WRONG, FOUND = "is:missed", "is:wrong", "is:found"
 # Classes of a table; the gallery's search has all.
@@ -64,16 +65,8 @@ def bar(share: float, interval: Interval | None = None) -> str:
 
 
 def table(caption: str, head: Cells, rows: Iterable[Cells]) -> str:
-    """Write a table; the cells are HTML, the first of a row names it."""
-    names = "".join(f'<th scope="col">{name}</th>' for name in head)
-    lines = "".join(
-        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>\n'
-        for name, *cells in rows
-    )
-    return (
-        f'<div class="wide"><table class="figures"><caption>{caption}</caption>'
-        f"<thead><tr>{names}</tr></thead><tbody>\n{lines}</tbody></table></div>"
-    )
+    """Write a table of figures; the cells are HTML, the first of a row names it."""
+    return table_of_html(caption, head, rows, "figures")
 
 
 def section(title: str, *parts: str) -> str:

@@ -9,17 +9,34 @@ Cell = str | tuple[str, str]
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     """Make a table; the first cell of a row is its heading."""
-    titles = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    cells = ([_cell(cell) for cell in row] for row in rows)
+    return table_of_html(escape(caption), [escape(name) for name in head], cells)
+
+
+def table_of_html(
+    caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = ""
+) -> str:
+    """Make a table of what is HTML already.
+
+    Args:
+        caption: above it; none if empty.
+        head: the name of each column.
+        rows: their cells; the first is the row's heading.
+        kind: class of the table in the style sheet; none if empty.
+
+    Returns:
+        The table, in a box that scrolls where it is too wide.
+    """
+    names = "".join(f'<th scope="col">{name}</th>' for name in head)
     lines = "".join(
-        f'<tr><th scope="row">{_cell(first)}</th>'
-        + "".join(f"<td>{_cell(cell)}</td>" for cell in rest)
-        + "</tr>\n"
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>\n'
         for first, *rest in rows
     )
-    named = f"<caption>{escape(caption)}</caption>" if caption else ""
+    named = f"<caption>{caption}</caption>" if caption else ""
+    of_kind = f' class="{kind}"' if kind else ""
     return (
-        f'<div class="wide"><table>{named}'
-        f"<thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>"
+        f'<div class="wide"><table{of_kind}>{named}'
+        f"<thead><tr>{names}</tr></thead><tbody>\n{lines}</tbody></table></div>"
     )
 
 
