@@ -201,9 +201,37 @@ class TestKeys:
     def test_the_viewer_s_own_keys_stay_its_own(self, open_report):
         page = open_report("#/case/0?stage=2")
         page.locator("#trace .mrv-stage").focus()
-        for key in ("+", "ArrowLeft", "3"):
+        for key in ("+", "ArrowLeft", "Tab"):
             page.keyboard.press(key)
         assert address(page) == "#/case/0?stage=2"
+
+    def test_all_others_are_heard_wherever_the_focus_is(self, open_report):
+        page = open_report("#/case/0?stage=6")
+        page.locator(".mrv-chip").first.click()
+        page.keyboard.press("4")
+        until(page, "location.hash === '#/case/0?stage=4'")
+        page.locator("#trace .mrv-stage").focus()
+        page.keyboard.press("6")
+        until(page, "location.hash === '#/case/0?stage=6'")
+        page.locator(".control input[type=checkbox]").click()
+        page.keyboard.press("3")
+        until(page, "location.hash === '#/case/0?stage=3'")
+        page.keyboard.press("?")
+        assert page.locator("dialog").is_visible()
+
+    def test_escape_in_the_photo_lets_go_first_and_goes_up_then(self, open_report):
+        page = open_report("#/case/0?stage=6&object=0&row=0")
+        page.locator("#trace .mrv-stage").focus()
+        for left in ("#/case/0?stage=6&object=0", "#/case/0?stage=6", "#/"):
+            page.keyboard.press("Escape")
+            until(page, "hash => location.hash === hash", left)
+
+    def test_a_slider_keeps_its_arrows(self, open_report):
+        page = open_report("#/case/0?stage=6&score=0.3")
+        slider = page.locator(".control", has_text="score >").locator("input")
+        slider.focus()
+        page.keyboard.press("ArrowRight")
+        until(page, "location.hash === '#/case/0?stage=6&score=0.31'")
 
 
 class TestLooks:

@@ -20,11 +20,15 @@ export async function start(Kind) {
   addEventListener("popstate", follow);
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const { target } = event;
-    const typing = target instanceof HTMLElement && target.matches("input:not([type=range]), select, textarea");
-    if (typing && event.key !== "Escape") return;
+    if (event.target instanceof HTMLInputElement && keeps(event.target, event.key)) return;
     if (app.key(event.key)) event.preventDefault();
   });
   follow();
   document.body.dataset.live = "true"; // from here on keys are heard
+}
+
+/** Whether a key is the field's own: a slider's arrows, and what is typed. @param {HTMLInputElement} field @param {string} key */
+function keeps({ type }, key) {
+  if (type === "range") return key.startsWith("Arrow");
+  return type !== "checkbox" && key !== "Escape";
 }

@@ -11,6 +11,10 @@ export default {
   /** @param {{ model: import("./model.js").Model, el: HTMLElement }} home */
   render({ model, el }) {
     const viewer = new Viewer(el, model);
+    // Keys that mean something here must not also mean something to the notebook.
+    for (const name of ["keydown", "keypress", "keyup"]) {
+      el.addEventListener(name, (event) => event.stopPropagation(), { signal: viewer.gone.signal });
+    }
     // As ipywidgets does with its own views, once their kernel was restarted; see twin.py.
     const leave = () => el.classList.add("jupyter-widgets-disconnected");
     model.on("comm_live_update", leave);

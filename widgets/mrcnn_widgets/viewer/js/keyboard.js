@@ -13,16 +13,14 @@ export const HELP =
   "what lies under the pointer or the crosshair, Enter picks it, Escape lets go.";
 
 /**
- * @param {HTMLElement} root @param {HTMLElement} stage @param {AbortSignal} signal
+ * Listens to keys on the photo; those that mean nothing here are left to the page.
+ * @param {HTMLElement} stage @param {AbortSignal} signal
  * @param {import("./view.js").View} view
  * @param {import("./aim.js").Aim} aim
  * @param {(pick: import("./picking.js").Pick | null, place: import("./view.js").Point | null) => void} choose
+ * @param {() => boolean} picked whether a row is picked
  */
-export function listenToKeys(root, stage, signal, view, aim, choose) {
-  // Keys that mean something here must not also mean something to the notebook.
-  for (const name of ["keydown", "keypress", "keyup"]) {
-    root.addEventListener(name, (event) => event.stopPropagation(), { signal });
-  }
+export function listenToKeys(stage, signal, view, aim, choose, picked) {
   /** @param {KeyboardEvent} event @returns {boolean} whether the key meant something */
   const act = ({ key, shiftKey }) => {
     const [x, y] = PAN.get(key) ?? [0, 0];
@@ -36,6 +34,7 @@ export function listenToKeys(root, stage, signal, view, aim, choose) {
       choose(aim.candidate, aim.crosshair ? view.middle : null);
       return true;
     } else if (key === "Escape") {
+      if (!aim.candidate && !picked()) return false;
       aim.letGo();
       choose(null, null);
       return true;
@@ -45,7 +44,9 @@ export function listenToKeys(root, stage, signal, view, aim, choose) {
   };
   const onKey = (/** @type {KeyboardEvent} */ event) => {
     if (event.target !== stage || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (act(event)) event.preventDefault();
+    if (!act(event)) return;
+    event.preventDefault();
+    event.stopPropagation();
   };
   stage.addEventListener("keydown", onKey, { signal });
 }

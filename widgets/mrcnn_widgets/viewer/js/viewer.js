@@ -84,8 +84,8 @@ export class Viewer {
     const { signal } = this.gone;
     this.pointer.listen(signal);
     keepKeysOfLists(document, signal);
-    listenToKeys(this.root, this.stage, signal, this.view, this.aim, (pick, place) =>
-      this.choose(pick, place));
+    const picked = () => this.model.get("selected") !== null;
+    listenToKeys(this.stage, signal, this.view, this.aim, (pick, place) => this.choose(pick, place), picked);
     this.subscriptions.watch(["hidden", "thresholds"], () => this.refilter());
     this.subscriptions.watch(["selected", "hovered"], () => this.onPick());
     this.subscriptions.watch(["title"], () => this.showTitle());
