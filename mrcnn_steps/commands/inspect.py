@@ -13,7 +13,7 @@ from mrcnn_steps.gallery import PAGE, check_folder, write_folder
 from mrcnn_steps.tracing import trace
 from mrcnn_widgets.report import report
 from mrcnn_widgets.report.origin import Origin
-from mrcnn_widgets.report.photo import check_path
+from mrcnn_widgets.report.paths import check_path
 
 DEFAULT_SAMPLE = "voc_people"
 

@@ -27,7 +27,7 @@ from mrcnn_steps.matching import overlaps
 from mrcnn_steps.tracing import Trace, trace
 from mrcnn_widgets.report import report
 from mrcnn_widgets.report.origin import Origin
-from mrcnn_widgets.report.photo import check_path
+from mrcnn_widgets.report.paths import check_path
 
 # Candidates that are listed below the detection that suppressed them.
 MOST_SUPPRESSED = 5
@@ -255,6 +255,7 @@ def _write_report(
         args.report,
         photos=not args.no_photos,
         remedies=found,
+        score_threshold=args.score,
         origin=origin,
         command=args.typed,
     )

@@ -71,7 +71,7 @@ class TestInspect:
     ):
         monkeypatch.chdir(tmp_path)
         assert main(["inspect", "--model", checkpoint]) == 0
-        names = ["inspect-voc_people.html", "inspect-voc_people.html.json"]
+        names = ["inspect-voc_people.html", "inspect-voc_people.json"]
         assert sorted(path.name for path in tmp_path.iterdir()) == names
         printed = capsys.readouterr().out
         assert "target_rpn_match          shape: (1023,)" in printed

@@ -115,9 +115,17 @@ def test_the_report_has_the_remedies_and_the_way_back(capsys, tmp_path):
     assert main([*words, "--report", str(out), "--no-photos"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[:2] == [f"Open {out}", ""]
-    twin = json.loads((tmp_path / "fate.html.json").read_text())
+    twin = json.loads((tmp_path / "fate.json").read_text())
     assert [fate["cause"] for fate in twin["objects"]] == ["found"]
     assert twin["made"]["command"].startswith(f"mrcnn-steps why {photo} --object 0 ")
+
+
+def test_the_report_is_judged_at_the_score_that_was_asked_for(tmp_path):
+    out = tmp_path / "cat.html"
+    assert main(["why", "cat", "--report", str(out), "--score", "0.999"]) == 0
+    twin = json.loads((tmp_path / "cat.json").read_text())
+    assert [fate["cause"] for fate in twin["objects"]] != ["found"]
+    assert all(one["score"] > 0.999 for one in twin["detections"])
 
 
 @pytest.mark.parametrize(

@@ -154,33 +154,69 @@ class TestReport:
         assert re.search(r"90 of \d{3} cases can be searched", html)
         assert f"{sum(stored)} of {len(stored)} photos are in it" in html
 
-    def test_the_worst_photos_are_traced_again(self, tmp_path, lively_model, monkeypatch):
-        monkeypatch.setattr(dataset_module, "MOST_TRACED", 1)
-        people = sample("voc_people")
-        about = {"width": people.image.shape[2], "height": people.image.shape[1]}
+    @pytest.fixture
+    def people(self, tmp_path, lively_model):
+        """Writes the report on the same photo twice, traced by a model, and gives its HTML."""
+        photo = sample("voc_people")
+        about = {"width": photo.image.shape[2], "height": photo.image.shape[1]}
         rows = [
             replace(photo_row(i, [replace(OBJECT, side=90.0 - i)], index=i), **about)
             for i in range(2)
         ]
-        path = report(
-            funnel_of(rows, class_names=people.class_names),
-            tmp_path / "report.html",
-            model=lively_model,
-            dataset=[people, people],
-        )
-        html = path.read_text(encoding="utf-8")
+
+        def write():
+            path = report(
+                funnel_of(rows, class_names=photo.class_names),
+                tmp_path / "report.html",
+                model=lively_model,
+                dataset=[photo, photo],
+            )
+            return path.read_text(encoding="utf-8")
+
+        return write
+
+    def test_the_worst_photos_are_traced_again(self, people, monkeypatch):
+        monkeypatch.setattr(dataset_module, "MOST_TRACED", 1)
+        html = people()
         first, second = cases_in(html)["photos"]
         assert "traced" not in second
         packed = blocks(html)
         record = json.loads(packed[first["traced"]])
         assert record["photo"] == first["picture"] == second["picture"]
         assert [stage["key"] for stage in record["stages"]][:2] == ["mini_masks", "anchors"]
-        said = json.loads(packed[record["followed"]])
-        assert said["object-0"]["words"][0].startswith("Object 0")
-        size = len(zlib.compress(packed[first["traced"]])) + len(
-            zlib.compress(packed[record["followed"]])
-        )
-        assert size < 100_000
+        assert json.loads(packed[record["followed"]])["object-0"]["words"][0].startswith("Object 0")
+        assert "1 of them were traced again" in html
+
+    def test_stages_have_all_they_computed_where_there_is_room(self, people):
+        html = people()
+        records = [json.loads(blocks(html)[each["traced"]]) for each in cases_in(html)["photos"]]
+        for record in records:
+            assert "candidates" in record["stages"][3]
+            assert record["stages"][5]["settings"]["score"] == 0.05
+        assert "All of them were traced again" in html
+        assert "is room for" not in html
+
+    def test_where_there_is_no_room_a_lineage_is_left(self, people, monkeypatch):
+        monkeypatch.setattr(dataset_module, "MOST_BYTES", 400_000)
+        html = people()
+        packed = blocks(html)
+        for place, photo in enumerate(cases_in(html)["photos"]):
+            record = json.loads(packed[photo["traced"]])
+            told = packed[record["followed"]]
+            assert json.loads(told)["object-0"]["words"][0].startswith("Object 0")
+            for stage in record["stages"]:
+                assert "candidates" not in stage
+                assert f"sample_at(dataset, {place})), 'case-{place}.html')" in stage["note"]
+            size = len(zlib.compress(packed[photo["traced"]])) + len(zlib.compress(told))
+            assert size < 100_000
+        assert "with all else that the stages computed in 0" in html
+
+    def test_a_trace_without_room_is_left_out(self, people, monkeypatch):
+        monkeypatch.setattr(dataset_module, "MOST_BYTES", 40_000)
+        html = people()
+        assert not any("traced" in photo for photo in cases_in(html)["photos"])
+        assert "None of them was traced again" in html
+        assert not any(name.startswith("case-") for name in blocks(html))
 
     def test_names_leave_no_element(self, written):
         html = written(dataset=Photos(20))
@@ -197,7 +233,15 @@ class TestReport:
     def test_what_it_says_lies_beside_it(self, tmp_path):
         funnel = funnel_of(random_rows(3))
         report(funnel, tmp_path / "report.html")
-        assert Funnel.from_json(tmp_path / "report.html.json").photos == funnel.photos
+        assert Funnel.from_json(tmp_path / "report.json").photos == funnel.photos
+
+    def test_it_replaces_its_own_twin_and_no_other_file(self, tmp_path):
+        funnel = funnel_of(random_rows(3))
+        for _ in range(2):
+            report(funnel, tmp_path / "report.html")
+        (tmp_path / "report.json").write_text("[]")
+        with pytest.raises(ValueError, match=r"report\.json: found a file that is no report"):
+            report(funnel, tmp_path / "report.html")
 
     def test_another_kind_of_file_is_refused(self, tmp_path):
         with pytest.raises(ValueError, match=r"report\.htm: expected a file to write that ends"):

@@ -16,7 +16,7 @@ from tests.widgets.test_js import node
 
 PROGRAM = Path(__file__).with_name("filters.mjs")
 SIZE = (300, 400)
-SETTINGS = 50
+SETTINGS = 200
 # torchvision spreads up to 1000 boxes apart by group, and looks at more group by group.
 COUNTS = (300, 1400)
 
@@ -58,7 +58,7 @@ def scores(count: int, generator: torch.Generator) -> Tensor:
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("per_level", [False, True])
 def test_stage_4_for_any_setting(count, per_level):
-    """`propose` at 50 random settings; and the suppressors of what NMS drops."""
+    """`propose` at 200 random settings; and the suppressors of what NMS drops."""
     dice, generator = random.Random(count), torch.Generator().manual_seed(count)
     anchors = crowded_boxes(count, generator)
     deltas = torch.randn((count, 4), generator=generator) * 0.2
@@ -106,7 +106,7 @@ def test_stage_4_for_any_setting(count, per_level):
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_stage_6_for_any_setting(count, seed):
-    """`detect` at 50 random settings; and the suppressors of what NMS drops."""
+    """`detect` at 200 random settings; and the suppressors of what NMS drops."""
     dice, generator = random.Random(seed), torch.Generator().manual_seed(count + seed)
     classes = 6
     proposals = crowded_boxes(count // (classes - 1), generator)

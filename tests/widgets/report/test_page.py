@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mrcnn_widgets.report.page import compact, page, program, styles
+from mrcnn_widgets.report.page import compact, narrow, page, program, styles
 from mrcnn_widgets.report.payload import Payload
 from tests.widgets.test_js import node
 
@@ -90,6 +90,14 @@ class TestCompact:
     def test_keeps_code_after_a_comment_and_comments_in_code(self):
         text = "  /** @type {a} */ (b);\nc /* d */;\n/* e */ f;\n"
         assert compact(text) == "/** @type {a} */ (b);\nc /* d */;\n/* e */ f;\n"
+
+    def test_blanks_that_do_nothing_are_left_out(self):
+        text = 'if (a === b) { c = { d: "e = f; g" }; }  // why\nh(/** @type {i} */ (j), k);\n'
+        assert narrow(text) == 'if (a===b){c={d:"e = f; g"};}\nh((j),k);\n'
+
+    def test_lines_with_templates_and_expressions_stay(self):
+        text = "a = `b = ${c}`;\nd = /e = f/;\ng = 'h = i'; // j\n"
+        assert narrow(text) == "a = `b = ${c}`;\nd = /e = f/;\ng = 'h = i';\n"
 
     def test_no_module_has_a_text_of_several_lines(self):
         """Whose lines would lose what they are indented by."""

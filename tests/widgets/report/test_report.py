@@ -62,7 +62,7 @@ def data(written):
 
 def test_it_is_one_file_and_its_twin(written):
     names = sorted(path.name for path in written.parent.iterdir())
-    assert names == ["small.html", "small.html.json"]
+    assert names == ["small.html", "small.json"]
     assert written.stat().st_size <= MOST_BYTES
 
 
@@ -147,7 +147,7 @@ def test_the_candidates_of_stage_6_are_those_that_a_threshold_may_let_pass(writt
 
 
 def test_the_twin_says_the_same(written, small):
-    twin = json.loads((written.parent / "small.html.json").read_text())
+    twin = json.loads((written.parent / "small.json").read_text())
     assert [one["cause"] for one in sorted(twin["objects"], key=lambda one: one["object"])] == [
         fate.cause for fate in fates(small)
     ]
@@ -203,6 +203,7 @@ def test_hostile_names_are_text(hostile, tmp_path):
         ("a.txt", {}, "a.txt: expected a file to write that ends in .html"),
         ("folder.html", {}, "folder.html: found a folder, expected a file"),
         ("a.html", {"remedies": {19: []}}, "remedies: expected objects below 19, found 19"),
+        ("a.html", {"score_threshold": 0.01}, "score_threshold: expected from 0.05"),
     ],
 )
 def test_mistakes_write_nothing(small, tmp_path, name, options, said):
@@ -210,6 +211,42 @@ def test_mistakes_write_nothing(small, tmp_path, name, options, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         report(small, tmp_path / name, **options)
     assert [path.name for path in tmp_path.iterdir()] == ["folder.html"]
+
+
+def test_it_is_judged_at_the_score_that_was_asked_for(small, tmp_path):
+    scores = small.detections.scores
+    score = float(scores.sort().values[len(scores) // 2])
+    path = report(small, tmp_path / "a.html", score_threshold=score)
+    case = json.loads(blocks(path.read_text())["case-0"])
+    named = {tuple(one["subject"]) for one in case["subjects"]}
+    over = (scores > score).nonzero().flatten().tolist()
+    assert {row for kind, row in named if kind == "detection"} == set(over)
+    verdicts = {one["subject"][1]: one["words"] for one in case["subjects"][:19]}
+    for fate in fates(small, score_threshold=score):
+        assert (verdicts[fate.object] == "found") == fate.found
+    assert case["stages"][5]["settings"]["score"] == score
+    assert f"{len(over)} detections with a score above {score:g}." in path.read_text()
+    twin = json.loads((tmp_path / "a.json").read_text())
+    assert [one["detection"] for one in twin["detections"]] == over
+    ways = json.loads(blocks(path.read_text())["report"])["ways"]["object"]
+    assert ways[0].endswith(f"--object {{row}} --score {score:g}")
+    assert ways[1].endswith(f"{{row}}, score_threshold={score:g})")
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.json"])
+def test_a_file_that_is_something_else_is_not_replaced(small, tmp_path, name):
+    (tmp_path / name).write_text('{"images": [], "annotations": []}')
+    with pytest.raises(ValueError, match=rf"{name}: found a file that is no report"):
+        report(small, tmp_path / "a.html")
+    assert (tmp_path / name).read_text() == '{"images": [], "annotations": []}'
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_report_is_replaced_by_another(small, bare, tmp_path):
+    for subject in (small, bare):
+        report(subject, tmp_path / "a.html")
+    assert "no annotated objects" in (tmp_path / "a.html").read_text()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_whole_photo_of_65_472_anchors_stays_small(tmp_path):

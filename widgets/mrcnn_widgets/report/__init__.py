@@ -24,6 +24,7 @@ def report(
     dataset: Dataset | None = None,
     photos: bool = True,
     remedies: Mapping[int, Sequence[Remedy]] | None = None,
+    score_threshold: float | None = None,
     origin: Origin | None = None,
     command: str | None = None,
 ) -> Path:
@@ -37,6 +38,8 @@ def report(
         photos: False leaves photos themselves out.
         remedies: of a photo, what would bring objects back, by their numbers, such as
             `{3: mrcnn_steps.debug.remedies(trace, 3)}`.
+        score_threshold: of a photo, the score that a detection has to exceed to count, from the
+            model's own on; None for that. See `mrcnn_steps.debug.fates`.
         origin: of a photo, what it was traced with, so that the report says how to get back there.
         command: what made the report, to be told in it.
 
@@ -44,8 +47,9 @@ def report(
         The absolute path of the HTML file.
 
     Raises:
-        ValueError: the path does not end in ".html", or remedies are of an object that is not
-            there.
+        ValueError: the path does not end in ".html", it or its twin would replace a file that is
+            no report, remedies are of an object that is not there, or the score threshold is below
+            the model's own.
         OSError: a file cannot be written; names it.
     """
     # The package is imported with `mrcnn_widgets`, torch only when a report is made.
@@ -55,4 +59,6 @@ def report(
 
     if isinstance(subject, Funnel):
         return write_dataset(subject, Path(path), model, dataset, photos, command)
-    return write_photo(subject, Path(path), photos, remedies or {}, origin, command)
+    return write_photo(
+        subject, Path(path), photos, remedies or {}, score_threshold, origin, command
+    )

@@ -113,8 +113,18 @@ def proposals(trace: Trace, payload: Payload, case: str, anchors: Packed) -> Rec
     }
 
 
-def detection(trace: Trace, payload: Payload, case: str) -> Record:
-    """Stage 6: the candidates that a score threshold of the report may let pass."""
+def detection(trace: Trace, payload: Payload, case: str, score_threshold: float) -> Record:
+    """Stage 6: the candidates that a score threshold of the report may let pass.
+
+    Args:
+        trace: of a photo.
+        payload: gets the block.
+        case: begins its name.
+        score_threshold: that the stage starts with, from the model's own on.
+
+    Returns:
+        The stage's record.
+    """
     found = trace.detections
     rows = found.foreground_rows
     floor = _floor(as_numpy(found.candidate_score[rows]), found.score_threshold)
@@ -156,7 +166,7 @@ def detection(trace: Trace, payload: Payload, case: str) -> Record:
         "cut": cut,
         "image_size": trace.image_size,
         "settings": {
-            "score": found.score_threshold,
+            "score": score_threshold,
             "nms": found.nms_threshold,
             "limit": found.max_detections,
             "min_size": found.min_size,

@@ -8,7 +8,6 @@ from tqdm import tqdm
 
 from mrcnn_steps.debug.errors import describe_error
 from mrcnn_steps.debug.explanation import nothing_helps
-from mrcnn_steps.debug.funnel.rows import PhotoRow
 from mrcnn_steps.debug.lineage import Lineage, describe
 from mrcnn_steps.debug.remedies import Remedy
 from mrcnn_steps.debug.words import sentences
@@ -30,6 +29,7 @@ T = TypeVar("T")
 # Longer sides of a photo are made smaller; up to the other its file is as good as a notebook's.
 MAX_SIDE, SMALL_SIDE = 1280, 640
 QUALITY = 85
+NO_REMEDIES: Mapping[int, Sequence[Remedy]] = {}
 
 
 def add_case(
@@ -39,9 +39,12 @@ def add_case(
     name: str,
     judged: Sequence[Verdict],
     photo: str | None,
-    remedies: Mapping[int, Sequence[Remedy]],
-) -> Record:
-    """Store all that a report shows of a photo.
+    step: float,
+    score_threshold: float,
+    remedies: Mapping[int, Sequence[Remedy]] = NO_REMEDIES,
+    left_out: str | None = None,
+) -> str:
+    """Store what a report shows of a traced photo.
 
     Args:
         payload: gets the blocks.
@@ -51,59 +54,29 @@ def add_case(
         judged: what became of its objects and detections.
         photo: the block or the image that holds the photo itself; without one a gray field takes
             its place.
+        step: how many of the photo's pixels one of the stored photo spans.
+        score_threshold: that detections have to exceed; stage 6 starts with it.
         remedies: what would bring objects back, by their numbers.
+        left_out: None stores all that the stages computed; a text says that of each only the
+            objects and what is followed are there.
 
     Returns:
-        What the list of cases needs: its id, name, and the block with everything else.
+        The block with everything else.
     """
     case = f"case-{image_id}"
-    step = photo_step(trace)
-    made = stages(trace, payload, case, ceil(step))
+    if left_out is None:
+        made = stages(trace, payload, case, ceil(step), score_threshold)
+    else:
+        made = outlines(trace, left_out)
     record = {
         "id": image_id,
         "name": name,
         "photo": photo,
         "frames": _frames(trace, step),
-        "subjects": [_listed(trace, verdict) for verdict in judged] or _unjudged(trace),
+        "subjects": [_listed(trace, verdict) for verdict in judged]
+        or _unjudged(trace, score_threshold),
         "followed": payload.add_json(f"{case}-followed", _followed(trace, judged, remedies)),
         "stages": list(_progress(made, "stages", len(STAGES))),
-    }
-    return {"id": image_id, "name": name, "block": payload.add_json(case, record)}
-
-
-def add_outline(
-    payload: Payload,
-    trace: Trace,
-    row: PhotoRow,
-    photo: str | None,
-    step: float,
-    iou: float,
-    score_threshold: float | None,
-) -> str:
-    """Store the lineages in a traced photo, without the data of its stages.
-
-    Args:
-        payload: gets the blocks.
-        trace: of the photo.
-        row: of the funnel, for the photo.
-        photo: block of its picture, if it is stored.
-        step: how many of its pixels one of that picture spans.
-        iou: see `fates`.
-        score_threshold: see `fates`.
-
-    Returns:
-        The name of the block.
-    """
-    case = f"case-{row.image_id}"
-    judged = verdicts_view.verdicts(trace, iou, score_threshold)
-    record = {
-        "id": row.image_id,
-        "name": row.photo,
-        "photo": photo,
-        "frames": _frames(trace, step),
-        "subjects": [_listed(trace, verdict) for verdict in judged] or _unjudged(trace),
-        "followed": payload.add_json(f"{case}-followed", _followed(trace, judged, {})),
-        "stages": list(outlines(trace)),
     }
     return payload.add_json(case, record)
 
@@ -154,7 +127,7 @@ def _listed(trace: Trace, verdict: Verdict) -> Record:
     }
 
 
-def _unjudged(trace: Trace) -> list[Record]:
+def _unjudged(trace: Trace, score_threshold: float) -> list[Record]:
     """List the detections of a photo without annotations, where nothing is known to be wrong."""
     return [
         {
@@ -165,6 +138,7 @@ def _unjudged(trace: Trace) -> list[Record]:
             "item": {"is": "detection", **_detected(trace, subject[1])},
         }
         for text, subject in following.choices(trace)
+        if trace.detections.scores[subject[1]] > score_threshold
     ]
 
 

@@ -6,7 +6,7 @@ to be left out is said.
 """
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -26,29 +26,24 @@ from mrcnn_steps.draw.style import plural
 from mrcnn_steps.files import write_text
 from mrcnn_steps.palette import OBJECT, PURPLE, VERMILLION
 from mrcnn_steps.stages import STAGES
-from mrcnn_steps.tracing import trace
 from mrcnn_widgets.report.addresses import case_page
-from mrcnn_widgets.report.case import add_outline
 from mrcnn_widgets.report.cases import MISSED, WRONG, Case, list_cases, pack_cases
 from mrcnn_widgets.report.dataset_summary import section, summary
 from mrcnn_widgets.report.page import page
+from mrcnn_widgets.report.paths import check_path, twin_of
 from mrcnn_widgets.report.payload import Payload
-from mrcnn_widgets.report.photo import check_path, twin_of
 from mrcnn_widgets.report.pictures import crop, picture, side_for
+from mrcnn_widgets.report.retraced import LINEAGE_BYTES, MOST_TRACED, Read, Stored, add_traces
 from mrcnn_widgets.report.scenes import pack_photo
 
 # Of photos with what lies on them, and of cases. With the rest, a page stays below 15 MB.
 MOST_BYTES, MOST_CASES = 11_000_000, 50_000
 # Bytes of a photo's objects and detections, about; pictures share what they leave.
 SCENE_BYTES = 4000
-# Photos that are traced again.
-MOST_TRACED = 24
 # Cases that the summary shows, and pixels of a side.
 SHOWN, CROP = 12, 160
 # Of boxes in crops.
 COLORS = {FOUND: OBJECT.color, MISSED: VERMILLION, WRONG: PURPLE}
-
-Read = Callable[[PhotoRow], Sample]
 
 
 @dataclass(frozen=True)
@@ -61,6 +56,7 @@ class Packed:
         stored: photos that are stored, with or without their picture.
         photos: how many have cases that are listed.
         traced: stored photos that were traced again.
+        whole: traced photos with all that their stages computed.
     """
 
     block: str
@@ -68,6 +64,7 @@ class Packed:
     stored: int
     photos: int
     traced: int
+    whole: int
 
 
 def write_dataset(
@@ -158,8 +155,9 @@ def pack_dataset(
     table = pack_cases(cases)
     rows = list({case.photo.image_id: case.photo for case in cases}.values())
     side = side_for(len(rows), MOST_BYTES * 3 // 4 - SCENE_BYTES * len(rows))
-    iou, score = (funnel.header.settings[name] for name in ("iou", "score"))
-    stored = traced = 0
+    traceable = MOST_TRACED if model is not None and read is not None else 0
+    room = MOST_BYTES - LINEAGE_BYTES * min(traceable, len(rows))
+    stored: list[Stored] = []
     bar = tqdm(rows, desc="photos of the report", unit="", leave=False, disable=None)
     for row, about in zip(bar, table["photos"], strict=True):
         sample = None if read is None else read(row)
@@ -170,22 +168,22 @@ def pack_dataset(
             step = row.width / width
         packed = pack_photo(row, step, funnel.source if funnel.figures.explained else None)
         about["packed"] = payload.add_json(f"photo-{row.image_id}", packed)
-        if model is not None and sample is not None and traced < MOST_TRACED:
-            found = trace(model, sample, funnel.header.class_names)
-            about["traced"] = add_outline(
-                payload, found, row, about.get("picture"), step, iou, score
-            )
-            traced += 1
-        stored += 1
-        if sum(payload.sizes().values()) > MOST_BYTES:
+        stored.append(Stored(row, about.get("picture"), step))
+        if payload.size > room:
             break
+    traced: list[str] = []
+    whole = 0
+    if model is not None and read is not None:
+        traced, whole = add_traces(payload, model, funnel, read, stored[:MOST_TRACED], MOST_BYTES)
+    for about, block in zip(table["photos"], traced, strict=False):
+        about["traced"] = block
     table |= {
         "colors": COLORS,
         "causes": {cause: lost_at(cause) for cause in CAUSES},
         "stages": [stage.key for stage in STAGES],
     }
     block = payload.add_json("cases", table)
-    return Packed(block, len(cases), stored, len(rows), traced)
+    return Packed(block, len(cases), len(stored), len(rows), len(traced), whole)
 
 
 def _worst_cases(cases: Sequence[Case], read: Read) -> str:
@@ -207,11 +205,24 @@ def _said(packed: Packed, figures: Figures, pictures: bool) -> str:
     lines = [
         f"{packed.cases:,} of {every:,} cases can be searched.",
         f"{packed.stored:,} of {packed.photos:,} photos are in it, those of the worst cases first.",
-        f"{packed.traced:,} of them were traced again, so that their cases have a lineage.",
+        _said_of_traces(packed),
     ]
     if not pictures:
         lines.append("The pictures themselves were left out.")
     return "".join(f"<p>{line}</p>" for line in lines)
+
+
+def _said_of_traces(packed: Packed) -> str:
+    if not packed.traced:
+        return "None of them was traced again: their cases have no lineage, stage by stage."
+    every = "All" if packed.traced == packed.photos else f"{packed.traced:,}"
+    said = f"{every} of them were traced again, so that their cases have a lineage, stage by stage"
+    if packed.whole < packed.traced:
+        said += (
+            f"; with all else that the stages computed in {packed.whole:,}, which is what there "
+            "is room for"
+        )
+    return f"{said}."
 
 
 def _made(funnel: Funnel, command: str | None) -> str:

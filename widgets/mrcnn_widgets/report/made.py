@@ -14,13 +14,16 @@ LEFT_OUT = (
 )
 
 
-def made(trace: Trace, command: str | None, photos: bool) -> list[tuple[str, str]]:
+def made(
+    trace: Trace, command: str | None, photos: bool, score_threshold: float
+) -> list[tuple[str, str]]:
     """Tell how a report on a photo was made.
 
     Args:
         trace: of the photo.
         command: what was typed, if anything was.
         photos: whether the photo is in the report.
+        score_threshold: that detections have to exceed.
 
     Returns:
         What is told, and what there is to tell.
@@ -36,5 +39,6 @@ def made(trace: Trace, command: str | None, photos: bool) -> list[tuple[str, str
     if trace.sample is not None and trace.ground_truth is not None:
         digest = annotations_sha256([trace.sample], trace.class_names)
         told.append(("annotations, SHA-256", digest))
+    told.append(("judged are detections with a score above", f"{score_threshold:g}"))
     told += [(name, str(value)) for name, value in all_settings(trace.model).items()]
     return [*told, ("left out", "; ".join(left_out))]

@@ -37,18 +37,26 @@ class Origin:
         return f"trace(load_model({self.model!r}), {read})"
 
 
-def ways_back(origin: Origin | None) -> dict[str, list[str]]:
+def ways_back(origin: Origin | None, score_threshold: float | None = None) -> dict[str, list[str]]:
     """List what to copy for an object and for a detection; `{row}` stands for its number.
 
     Args:
         origin: None names photo and model by placeholders.
+        score_threshold: that was asked for, if any was; see `fates`.
 
     Returns:
         Lines by "object" and "detection".
     """
     why = "mrcnn-steps why PHOTO --model MODEL" if origin is None else origin.why
+    option = argument = ""
+    if score_threshold is not None:
+        option = f" --score {score_threshold:g}"
+        argument = f", score_threshold={score_threshold:g}"
     trace = "trace(model, photo)" if origin is None else origin.trace
     return {
-        "object": [f"{why} --object {{row}}", f"explain_missed({trace}, {{row}})"],
+        "object": [
+            f"{why} --object {{row}}{option}",
+            f"explain_missed({trace}, {{row}}{argument})",
+        ],
         "detection": [f"lineage({trace}, {{row}})"],
     }

@@ -19,10 +19,21 @@ from mrcnn_widgets.viewer.join import join
 
 Kind = Literal["photo", "dataset"]
 
+# By which a file is known as a report.
+GENERATOR = '<meta name="generator" content="mrcnn-steps">'
+
 HERE = Path(__file__).parent
 # A comment on lines of its own, and what a line is indented by: neither does anything.
 COMMENT = re.compile(r"^[ \t]*(?:/\*(?:[^*]|\*(?!/))*\*/[ \t]*|//.*)\n", re.MULTILINE)
 INDENT = re.compile(r"^[ \t]+|\n(?=\n)", re.MULTILINE)
+# Comments beside code: of a type, and to the end of a line.
+BESIDE = re.compile(r"/\*\* @type [^`\"\n]*?\*/ ?|(?<=[;,{(\])}]) +// [^`\"\n]*$", re.MULTILINE)
+# A line of JavaScript without a template or a regular expression; its texts; and the blanks around
+# what needs none.
+PLAIN_LINE = re.compile(r"^[^`'/\n]+$", re.MULTILINE)
+TEXT = re.compile(r'("(?:[^"\\]|\\.)*")')
+BLANKS = re.compile(r" ?(=>|===|!==|&&|\|\||[=?:,;{}]) ?")
+BLANKS_OF_STYLES = re.compile(r" ?([{};,]) ?|(:) ")
 
 
 def page(title: str, summary: str, payload: Payload, kind: Kind) -> str:
@@ -55,7 +66,7 @@ def page(title: str, summary: str, payload: Payload, kind: Kind) -> str:
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="mrcnn-steps">
+{GENERATOR}
 <meta name="referrer" content="no-referrer">
 <title>{escape(title)}</title>
 <style>{style}</style>
@@ -75,15 +86,15 @@ everything they computed, to zoom into, point at and follow.</p></noscript>
 
 @cache
 def program(kind: Kind) -> str:
-    """Join the program of a kind of report with the viewer, without comments and indentation."""
-    return compact(join(HERE / "js" / f"{kind}.js"))
+    """Join the program of a kind of report with the viewer, without comments and blanks."""
+    return narrow(compact(join(HERE / "js" / f"{kind}.js")))
 
 
 @cache
 def styles() -> str:
     """Join the style sheets of the viewer and of the report."""
     own = [(HERE / name).read_text(encoding="utf-8") for name in ("report.css", "dataset.css")]
-    return compact("\n".join([VIEWER_STYLE, *own]))
+    return BLANKS_OF_STYLES.sub(r"\1\2", compact("\n".join([VIEWER_STYLE, *own])))
 
 
 def compact(text: str) -> str:
@@ -96,6 +107,24 @@ def compact(text: str) -> str:
         What does the same.
     """
     return INDENT.sub("", COMMENT.sub("", text))
+
+
+def narrow(script: str) -> str:
+    """Leave out comments beside code, and the blanks of lines that are easy to read.
+
+    Args:
+        script: JavaScript, made by `compact`.
+
+    Returns:
+        What does the same.
+    """
+
+    def without_blanks(line: re.Match[str]) -> str:
+        parts = TEXT.split(line[0])
+        parts[::2] = [BLANKS.sub(r"\1", part) for part in parts[::2]]
+        return "".join(parts)
+
+    return PLAIN_LINE.sub(without_blanks, BESIDE.sub("", script))
 
 
 def _hash(text: str) -> str:

@@ -56,9 +56,15 @@ class Payload:
         """Store what JSON can say; see `add`."""
         return self.add(name, json_text(value).encode())
 
-    def sizes(self) -> dict[str, int]:
-        """Give how many bytes of the page each block takes."""
-        return {name: -(-len(block) // 3) * 4 for name, block in self._blocks.items()}
+    def keep_first(self, count: int) -> None:
+        """Forget all blocks but those that were stored first; `len` tells how many there are."""
+        for name in list(self._blocks)[count:]:
+            del self._names[hashlib.sha256(self._blocks.pop(name)).digest()]
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the page the blocks take."""
+        return sum(-(-len(block) // 3) * 4 for block in self._blocks.values())
 
     def html(self) -> str:
         """Give the elements that hold the blocks: base64 cannot leave them."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mrcnn_steps.anchors import best_anchors
-from mrcnn_steps.settings import rpn_training_settings
+from mrcnn_steps.settings import roi_pooling, rpn_training_settings
 from mrcnn_steps.stages import STAGES
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.report.candidates import detection, proposals
@@ -38,7 +38,9 @@ SIDES = (28, 56)
 COVERED = 0.5
 
 
-def stages(trace: Trace, payload: Payload, case: str, mask_step: int) -> Iterator[Record]:
+def stages(
+    trace: Trace, payload: Payload, case: str, mask_step: int, score_threshold: float
+) -> Iterator[Record]:
     """Make the record of each stage.
 
     Args:
@@ -46,6 +48,7 @@ def stages(trace: Trace, payload: Payload, case: str, mask_step: int) -> Iterato
         payload: gets the blocks.
         case: begins the names of the blocks.
         mask_step: how many of the photo's pixels a pixel of the stored photo spans.
+        score_threshold: that stage 6 starts with.
 
     Yields:
         The records in the order of the pipeline.
@@ -58,7 +61,7 @@ def stages(trace: Trace, payload: Payload, case: str, mask_step: int) -> Iterato
         "rpn_targets": lambda: rpn_targets(trace, seen, payload, case),
         "proposals": lambda: proposals(trace, payload, case, every),
         "classification": lambda: classification(trace, payload, case),
-        "detection": lambda: detection(trace, payload, case),
+        "detection": lambda: detection(trace, payload, case, score_threshold),
         "masks": lambda: masks(trace, payload, case, mask_step),
     }
     for stage in STAGES:
@@ -66,11 +69,12 @@ def stages(trace: Trace, payload: Payload, case: str, mask_step: int) -> Iterato
         yield {**about, "frame": "network", "tables": [], **make[stage.key]()}
 
 
-def outlines(trace: Trace) -> Iterator[Record]:
+def outlines(trace: Trace, left_out: str) -> Iterator[Record]:
     """Make the records of stages that show no more than the objects, and what is followed.
 
     Args:
         trace: of a photo.
+        left_out: says that the rest is not there.
 
     Yields:
         The records in the order of the pipeline.
@@ -85,6 +89,7 @@ def outlines(trace: Trace) -> Iterator[Record]:
             "frame": "photo" if in_photo else "network",
             "main": "",
             "tables": [],
+            "note": left_out,
             "steps": [_step(stage.title, "What is followed, at this stage.", [objects])],
         }
 
@@ -204,12 +209,14 @@ def classification(trace: Trace, payload: Payload, case: str) -> Record:
                 "bars": [(bar.name, round(bar.value, 4), bar.color) for bar in bars],
                 "box": [round(value, 2) for value in picked.box.tolist()],
                 "refined": [round(value, 2) for value in picked.refined_box.tolist()],
-                "label": label,
+                "samples": picked.samples,
+                "scale": picked.scale,
             }
         )
     patterns = classification_view.details(trace, None)
     return {
         "main": "proposals",
+        "bins": roi_pooling(trace.model, trace.features, trace.image_size).output_size,
         "patterns": {layer.name: in_json(layer) for layer in patterns},
         "steps": [
             _step(

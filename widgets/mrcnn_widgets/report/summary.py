@@ -27,6 +27,7 @@ def summary(
     photo_id: str,
     address: str,
     made: Sequence[tuple[str, str]],
+    score_threshold: float,
 ) -> str:
     """Write the summary of a photo.
 
@@ -39,6 +40,7 @@ def summary(
         photo_id: the element that the program takes the photo from.
         address: of the photo's page.
         made: how the report was made, name and value.
+        score_threshold: that detections have to exceed to be counted.
 
     Returns:
         HTML.
@@ -49,7 +51,7 @@ def summary(
     ]
     listed = "".join(f"<li>{title}<span>{sentence}</span></li>\n" for title, sentence in stages)
     return f"""<h1>{escape(name)}</h1>
-<p class="lead">{escape(headline(trace, judged))}</p>
+<p class="lead">{escape(headline(trace, judged, score_threshold))}</p>
 <div class="columns">
 <figure>{_picture(trace, name, judged, photo, photo_id, address)}
 <figcaption>{escape(_caption(judged))}</figcaption></figure>
@@ -62,11 +64,13 @@ def summary(
 {terms(made)}</section>"""
 
 
-def headline(trace: Trace, judged: Sequence[Verdict]) -> str:
+def headline(trace: Trace, judged: Sequence[Verdict], score_threshold: float) -> str:
     """Say in a sentence what the model made of the photo."""
-    count = len(trace.detections)
+    count = int((trace.detections.scores > score_threshold).sum())
     said = f"{len(trace.anchors):,} anchors, {len(trace.proposals):,} proposals, "
-    said += f"{count} detection{'' if count == 1 else 's'}."
+    said += f"{count} detection{'' if count == 1 else 's'}"
+    over = score_threshold > trace.detections.score_threshold
+    said += f" with a score above {score_threshold:g}." if over else "."
     objects = [verdict for verdict in judged if verdict.fate is not None]
     if not objects:
         return f"{said} The photo has no annotated objects to compare with."

@@ -3,16 +3,11 @@
 
 import { make } from "../../viewer/js/dom.js";
 import { blockJson } from "./blocks.js";
-import { ClassificationStage } from "./classificationstage.js";
-import { DetectionStage } from "./detectionstage.js";
 import { Help } from "./help.js";
-import { ProposalStage } from "./proposalstage.js";
 import { writeRoute } from "./route.js";
 import { TracePage } from "./tracepage.js";
 
 /** @typedef {import("./route.js").Route} Route */
-
-const STAGE_KINDS = { proposals: ProposalStage, classification: ClassificationStage, detection: DetectionStage };
 
 export class PhotoReport {
   /** @param {HTMLElement} summary @param {{ case: { id: number, block: string }, ways: Record<string, string[]> }} report */
@@ -35,7 +30,7 @@ export class PhotoReport {
     this.page.hidden = !inside;
     if (!inside) return;
     const record = await blockJson(this.case.block);
-    this.trace ??= new TracePage(this.page, record, this.ways, STAGE_KINDS);
+    this.trace ??= new TracePage(this.page, record, this.ways);
     await this.trace.show(route.params);
   }
 

@@ -67,9 +67,9 @@ export class SidePanel {
     if (checked === undefined) text.prepend(caption);
     else text.append(caption);
     const output = make("output", "", line);
-    const button = make("button", "", line, { type: "button", hidden: "", title: "back to the model's own" });
+    const button = make("button", "", line, { type: "button", hidden: "", title: "back to the start" });
     button.textContent = "↺";
-    button.setAttribute("aria-label", `${label}: back to the model's own`);
+    button.setAttribute("aria-label", `${label}: back to the start`);
     button.addEventListener("click", () => this.acts.set(name, null));
     input.addEventListener("input", () => {
       if (checked === undefined) this.acts.set(name, Number(input.value) === own ? null : input.value);

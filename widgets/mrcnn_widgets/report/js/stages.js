@@ -11,7 +11,7 @@ import { ready } from "./packs.js";
  * @typedef {{ title: string, hint: string, layers: Packed[], rows?: string, main?: string, filters?: string[] }} Step
  * @typedef {{ caption: string, head: string[], rows: string[][] }} Table
  * @typedef {[string, number, string]} Bar name, share and color
- * @typedef {{ facts: Facts, bars?: Bar[], layers?: Packed[], box?: number[], refined?: number[], label?: number }} RowRecord
+ * @typedef {{ facts: Facts, bars?: Bar[], layers?: Packed[], box?: number[], refined?: number[], samples?: [number, number], scale?: number }} RowRecord
  * @typedef {{ name: string, label: string, min?: number, max?: number, step?: number, value?: number, own?: number, checked?: boolean }} Control
  *   a slider, or a box to check
  *

@@ -7,7 +7,7 @@ import { ready } from "./packs.js";
 import { SidePanel } from "./sidepanel.js";
 import { goTo, wholeIn, writeRoute } from "./route.js";
 import { SceneView, pictureOf, readPhoto } from "./sceneview.js";
-import { Stage } from "./stages.js";
+import { stageOf } from "./stagekinds.js";
 import { Subjects } from "./subjects.js";
 
 /**
@@ -34,11 +34,10 @@ export class TracePage {
   /**
    * @param {HTMLElement} root @param {CaseRecord} record
    * @param {Record<string, string[]>} ways lines to copy that lead back, for each kind of subject
-   * @param {Record<string, new (record: any) => Stage>} kinds of stages that are computed here
    */
-  constructor(root, record, ways = {}, kinds = {}) {
+  constructor(root, record, ways = {}) {
     this.record = record;
-    this.stages = record.stages.map((each) => new (kinds[each.key] ?? Stage)(each));
+    this.stages = record.stages.map(stageOf);
     this.params = new URLSearchParams();
     this.turn = 0; // which view is asked for: an earlier one may be ready later
     const head = make("header", "", root);
