@@ -223,7 +223,6 @@ def _check_numbers(model: FasterRCNN) -> None:
     """Refuse numbers that the stages do not read from a model but take for granted."""
     rpn, heads = model.rpn, model.roi_heads
     granted = [
-        ("rpn.box_coder.weights", tuple(rpn.box_coder.weights), (1, 1, 1, 1)),
         ("rpn.box_coder.bbox_xform_clip", rpn.box_coder.bbox_xform_clip, MAX_LOG_SCALE),
         ("roi_heads.box_coder.bbox_xform_clip", heads.box_coder.bbox_xform_clip, MAX_LOG_SCALE),
     ]

@@ -17,6 +17,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
 from mrcnn_steps.anchors import Anchors
+from mrcnn_steps.boxes import Weights, check_weights
 from mrcnn_steps.classification import Classification, assign_levels, classify, pool
 from mrcnn_steps.data import Letterbox, Sample
 from mrcnn_steps.detection import Detections, detect
@@ -109,7 +110,8 @@ class Trace:
         features: the backbone's maps by name, [1, channels, rows, columns] each.
         anchors: all A anchors.
         objectness: [A] the RPN's logit for each anchor.
-        rpn_deltas: [A, 4] the RPN's delta for each anchor.
+        rpn_deltas: [A, 4] the RPN's delta for each anchor, of weights 1: those of the model's box
+            coder are divided out.
         proposals: the proposals, with every step.
         classification: the box head's answer for every proposal.
         detections: the detections, with every step.
@@ -245,7 +247,8 @@ def _run(
         image_size = images.image_sizes[0]
         features = features_of(model, images)
         anchors = lay_anchors(model.rpn.anchor_generator, images, list(features.values()))
-        objectness, rpn_deltas = score_anchors(model, features)
+        objectness, weighted = score_anchors(model, features)
+        rpn_deltas = unweighted(weighted, tuple(model.rpn.box_coder.weights))
         proposals = propose(
             objectness, rpn_deltas, anchors, image_size, **proposal_settings(model, anchors)
         )
@@ -333,9 +336,27 @@ def features_of(model: FasterRCNN, images: ImageList) -> dict[str, Tensor]:
 
 
 def score_anchors(model: FasterRCNN, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Give the RPN's objectness and delta of every anchor."""
+    """Give the RPN's objectness and delta of every anchor, as its head says them."""
     objectness, deltas = concat_box_prediction_layers(*model.rpn.head(list(features.values())))
     return objectness.flatten(), deltas
+
+
+def unweighted(deltas: Float[Tensor, "A 4"], weights: Weights) -> Float[Tensor, "A 4"]:
+    """Divide the weights of a box coder out of deltas.
+
+    Args:
+        deltas: [A, 4] `(dx, dy, dw, dh)` as a head says them.
+        weights: of its box coder; see `decode`.
+
+    Returns:
+        [A, 4] deltas of weights 1, which `decode` makes the same boxes of, to the last bit.
+
+    Raises:
+        ValueError: see `check_weights`.
+    """
+    # Column by column, as torchvision divides: on a GPU a vector of weights rounds otherwise.
+    columns = zip(deltas.unbind(dim=1), check_weights(weights), strict=True)
+    return torch.stack([column / weight for column, weight in columns], dim=1)
 
 
 def pool_rois(

@@ -122,7 +122,6 @@ def test_a_hook_that_would_not_run_is_named(small, landscape, part, kind):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("rpn.box_coder.weights", (10.0, 10.0, 5.0, 5.0)),
         ("rpn.box_coder.bbox_xform_clip", 0.01),
         ("roi_heads.box_coder.bbox_xform_clip", 0.01),
     ],

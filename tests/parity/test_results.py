@@ -119,6 +119,16 @@ def test_another_limit(settings, landscape):
     assert_same(traced.result, returned(model, image))
 
 
+@pytest.mark.parametrize("weights", [(10.0, 10.0, 5.0, 5.0), [0.7, 3, 1.3, 0.9]])
+def test_an_rpn_whose_deltas_are_weighted(small, landscape, weights):
+    image = landscape.image / 255
+    unweighted = trace(small, image)
+    small.rpn.box_coder.weights = weights
+    traced = trace(small, image)
+    assert not torch.equal(traced.proposals.boxes, unweighted.proposals.boxes)
+    assert_same(traced.result, returned(small, image))
+
+
 def test_no_proposals(small, landscape):
     small.rpn.score_thresh = 1.1
     traced = trace(small, landscape)
