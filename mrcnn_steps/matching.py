@@ -163,7 +163,7 @@ def _last_best(values: np.ndarray) -> int | None:
 def match_trace(trace: Trace, iou: float = 0.5, score_threshold: float | None = None) -> Matches:
     """Match the detections of a trace with its annotated objects; see `match`.
 
-    Boxes are compared in pixels of the network's input.
+    Boxes are compared in pixels of the network's input, cut at the photo's edge; see `in_photo`.
 
     Args:
         trace: of a photo; without annotations nothing is matched.
@@ -180,13 +180,33 @@ def match_trace(trace: Trace, iou: float = 0.5, score_threshold: float | None = 
         else (truth.boxes, truth.labels, truth.crowd_boxes, truth.crowd_labels)
     )
     return match(
-        found.boxes,
+        in_photo(trace, found.boxes),
         found.labels,
         found.scores,
         *annotated,
         iou,
         -math.inf if score_threshold is None else score_threshold,
     )
+
+
+def in_photo(trace: Trace, boxes: Float[Tensor, "N 4"]) -> Float[Tensor, "N 4"]:
+    """Cut boxes at the photo's edge, where a model cuts what it returns.
+
+    A letterboxed network clips boxes to its square, and then to the photo when it maps them back
+    (the notes clip detections to the window, too). An evaluation sees them cut, and so does
+    whatever asks here if a detection has found an object. Other networks clip to the photo in the
+    first place: nothing is left to cut.
+
+    Args:
+        trace: of the photo.
+        boxes: [N, 4] in pixels of the network's input.
+
+    Returns:
+        [N, 4] in the same pixels; a box on the padding has no area.
+    """
+    x1, y1, x2, y2 = trace.letterbox.window
+    cut = (boxes[:, 0::2].clamp(x1, x2), boxes[:, 1::2].clamp(y1, y2))
+    return torch.stack(cut, dim=2).flatten(1)
 
 
 def most_overlapped(boxes: Float[Tensor, "N 4"], objects: Float[Tensor, "G 4"]) -> Overlap:

@@ -15,7 +15,7 @@ from torchvision.ops import clip_boxes_to_image
 
 from mrcnn_steps.boxes import decode
 from mrcnn_steps.classification import Classification
-from mrcnn_steps.matching import overlaps
+from mrcnn_steps.matching import in_photo, overlaps
 from mrcnn_steps.settings import detection_settings
 from mrcnn_steps.steps import fates as left_at
 from mrcnn_steps.tracing import Trace
@@ -54,7 +54,8 @@ class Candidates:
         iou: [N] of it with the object.
         probs: [N, C] what the second stage says of it.
         probability: [N] of the object's class.
-        moved: [N, 4] the box moved by the second stage for the object's class, and clipped.
+        moved: [N, 4] the box moved by the second stage for the object's class, and clipped to the
+            photo; see `in_photo`.
         moved_iou: [N] of that with the object.
         landed: [N] whether the refined anchor lies on the object.
         says: [N] whether the object's class would be said of it: the probability is over the score
@@ -179,7 +180,7 @@ class Survey:
     def perfect(self) -> tuple[Float[Tensor, "G C"], Float[Tensor, "G 4"]]:
         """The second stage's answers for every object's own box.
 
-        Probabilities, and the box moved for the object's class and clipped.
+        Probabilities, and the box moved for the object's class and clipped to the photo.
         """
         boxes = self._truth.boxes
         said = [self.trace.classify(part) for part in boxes.split(BATCH)]
@@ -242,16 +243,16 @@ class Survey:
         found = self.trace.detections
         own = (found.candidate_label == label).nonzero().flatten()
         # Proposals are the first of the rows.
-        moved[found.candidate_proposal[own]] = found.clipped[own]
+        moved[found.candidate_proposal[own]] = in_photo(self.trace, found.clipped[own])
         return moved
 
     def _move(self, boxes: Tensor, deltas: Tensor, labels: Tensor) -> Tensor:
-        """Boxes moved by their deltas for a class each, and clipped."""
+        """Boxes moved by their deltas for a class each, and clipped to the photo."""
         # A head may share one delta among all classes.
         column = labels if deltas.shape[1] > 1 else torch.zeros_like(labels)
         own = deltas[torch.arange(len(boxes), device=boxes.device), column]
         moved = decode(own, boxes, detection_settings(self.trace.model)["weights"])
-        return clip_boxes_to_image(moved, self.trace.image_size)
+        return in_photo(self.trace, moved)
 
     def _gates(self) -> None:
         """Where every anchor ended in the RPN, and every candidate of the detection stage."""

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mrcnn_steps.debug.lineage import Lineage, trace_back
-from mrcnn_steps.matching import Matches, match_trace, overlaps
+from mrcnn_steps.matching import Matches, in_photo, match_trace, overlaps
 from mrcnn_steps.tracing import Trace
 
 KINDS = ("localization", "class", "duplicate", "background", "both")
@@ -236,7 +236,7 @@ def _tables(trace: Trace, matches: Matches) -> Tables:
         if truth is None
         else (truth.boxes, truth.labels, truth.crowd_boxes, truth.unknown_boxes)
     )
-    return Tables.of(found.boxes, found.labels, *annotated, matches)
+    return Tables.of(in_photo(trace, found.boxes), found.labels, *annotated, matches)
 
 
 def _judge(

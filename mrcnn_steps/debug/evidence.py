@@ -82,7 +82,8 @@ class Evidence:
         probability: of the object's class in that box, as the second stage says.
         winner: its most probable label, 0 for background.
         winner_probability: of that label.
-        moved: the box after the second stage moved it for the object's class.
+        moved: the box after the second stage moved it for the object's class, cut at the photo's
+            edge.
         moved_iou: of that with the object.
         mask_iou: of the detection's mask with the object's, in the photo's pixels.
         suppressor: of an object lost at NMS.

@@ -27,7 +27,7 @@ from mrcnn_steps.debug.gates import (
     proposal_suppressor,
 )
 from mrcnn_steps.masks import class_probs, paste
-from mrcnn_steps.matching import Matches, match_trace, overlaps
+from mrcnn_steps.matching import Matches, in_photo, match_trace, overlaps
 from mrcnn_steps.settings import rpn_training_settings
 from mrcnn_steps.tracing import Trace
 
@@ -250,7 +250,7 @@ def _found(trace: Trace, survey: Survey, object: int, detection: int) -> Fate:
     proposal = int(found.proposal_index[detection])
     score, overlap = float(found.scores[detection]), mask_iou(trace, object, detection)
     wrong = overlap is not None and overlap < survey.iou
-    moved = found.boxes[detection]
+    [moved] = in_photo(trace, found.boxes[detection, None])
     evidence = Evidence(
         quantity="IoU of the masks" if wrong else "score",
         value=overlap if wrong else score,
@@ -353,7 +353,8 @@ def _merged(trace: Trace, matches: Matches, evidence: Evidence, label: int) -> d
     row = class_row(trace, evidence.proposal, label)
     detection = int((trace.detections.rows == row).nonzero()[0])
     other = int(matches.object_of[detection])
-    with_other = _iou(trace, other, trace.detections.boxes[detection])
+    [shared] = in_photo(trace, trace.detections.boxes[detection, None])
+    with_other = _iou(trace, other, shared)
     facts = _number("IoU with the detection", evidence.moved_iou, with_other)
     return facts | {"detection": detection, "merged_with": other}
 

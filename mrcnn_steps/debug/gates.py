@@ -12,7 +12,7 @@ from mrcnn_steps.debug.evidence import (
     Suppressor,
     corners,
 )
-from mrcnn_steps.matching import Matches, most_overlapped, overlaps
+from mrcnn_steps.matching import Matches, in_photo, most_overlapped, overlaps
 from mrcnn_steps.tracing import Trace
 
 
@@ -139,11 +139,12 @@ def detection_suppressor(trace: Trace, matches: Matches, candidate: int, object:
     detection = _place(found.rows, row)
     matched = -1 if detection is None else int(matches.object_of[detection])
     proposal = int(found.candidate_proposal[row])
+    [box] = in_photo(trace, found.clipped[row, None])
     return _suppressor(
         trace,
         object,
-        box=found.clipped[row],
-        covers=matched if matched >= 0 else _most_overlapped(trace, found.clipped[row]),
+        box=box,
+        covers=matched if matched >= 0 else _most_overlapped(trace, box),
         anchor=int(trace.proposals.anchor_index[proposal]),
         proposal=proposal,
         detection=detection,

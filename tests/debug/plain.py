@@ -32,6 +32,10 @@ def run(model, sample, everywhere):
     """
     target = {"boxes": sample.boxes, "masks": sample.masks.to(torch.uint8)}
     images, [target] = model.transform([sample.image / 255], [target])
+    height, width = sample.image.shape[1:]
+    whole = torch.tensor([[0.0, 0.0, width, height]])
+    _, [edges] = model.transform([sample.image / 255], [{"boxes": whole}])
+    [window] = edges["boxes"].tolist()
     features = model.backbone(images.tensors)
     if isinstance(features, torch.Tensor):
         features = {"0": features}
@@ -76,6 +80,12 @@ def run(model, sample, everywhere):
         moved = clip_boxes_to_image(heads.box_coder.decode(moves, [boxes]), size)
         return scores.softmax(1), moved.expand(-1, classes, 4)
 
+    def seen(box):
+        """A box as the model returns it: cut at the photo's edge."""
+        x1, y1, x2, y2 = box.tolist()
+        left, top, right, bottom = window
+        return max(x1, left), max(y1, top), min(x2, right), min(y2, bottom)
+
     probs, moved = ask(refined[proposals])
     ends, remaining = {}, []
     for label in range(1, probs.shape[1]):
@@ -108,6 +118,7 @@ def run(model, sample, everywhere):
         ends=ends,
         detections=detections,
         ask=ask,
+        seen=seen,
     )
 
 
@@ -121,7 +132,7 @@ def match(ran, labels, crowd, score, tau):
         for object, own in enumerate(labels):
             if own != label or crowd[object] or object in found.values():
                 continue
-            overlap = iou(ran.moved[row, label].tolist(), ran.objects[object].tolist())
+            overlap = iou(ran.seen(ran.moved[row, label]), ran.objects[object].tolist())
             if overlap >= best:
                 best, chosen = overlap, object
         if chosen is not None:
@@ -172,7 +183,7 @@ def _missed(model, ran, object, label, score, tau):
     said |= {anchor: (ran.probs[row], ran.moved[row, label]) for anchor, row in place.items()}
     able = []
     for anchor, (probabilities, there) in said.items():
-        if probabilities[label] > score and iou(there.tolist(), box) >= tau:
+        if probabilities[label] > score and iou(ran.seen(there), box) >= tau:
             gate = ran.ends[place[anchor], label] if anchor in place else ran.gate[anchor]
             able.append((ORDER.index(gate), probabilities[label].item(), anchor))
     if able:

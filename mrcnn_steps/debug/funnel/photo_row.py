@@ -20,7 +20,14 @@ from mrcnn_steps.debug.funnel.rows import (
     ObjectRow,
     PhotoRow,
 )
-from mrcnn_steps.matching import Matches, match_trace, most_overlapped, overlaps, recalled
+from mrcnn_steps.matching import (
+    Matches,
+    in_photo,
+    match_trace,
+    most_overlapped,
+    overlaps,
+    recalled,
+)
 from mrcnn_steps.tracing import Trace
 
 # From which IoU on two objects of a class crowd each other.
@@ -148,9 +155,10 @@ def _levels(trace: Trace, boxes: Float[Tensor, "N 4"]) -> list[str]:
 
 
 def _proposed(trace: Trace, boxes: Float[Tensor, "N 4"], iou: float) -> list[bool]:
-    """Tell which boxes some proposal overlaps by the IoU."""
+    """Tell which boxes some proposal, cut at the photo's edge, overlaps by the IoU."""
     parts = boxes.split(max(1, PIECE_CELLS // max(1, len(trace.proposals))))
-    return torch.cat([recalled(trace.proposals.boxes, part, iou) for part in parts]).tolist()
+    proposals = in_photo(trace, trace.proposals.boxes)
+    return torch.cat([recalled(proposals, part, iou) for part in parts]).tolist()
 
 
 def crowding(boxes: Float[Tensor, "N 4"], names: list[str]) -> list[int]:
@@ -215,8 +223,8 @@ def _verdict(
     object = int(matches.object_of[row])
     if object >= 0:
         assert trace.ground_truth is not None
-        box, own = trace.detections.boxes[row], trace.ground_truth.boxes[object]
-        iou = float(overlaps(box[None], own[None]))
+        box = in_photo(trace, trace.detections.boxes[row, None])
+        iou = float(overlaps(box, trace.ground_truth.boxes[object, None]))
         return {"kind": TRUE_POSITIVE, "object": object, "iou": iou, "suspected": None}
     if error is None:
         return {"kind": IGNORED, "object": None, "iou": 0.0, "suspected": None}

@@ -17,15 +17,18 @@ from pycocotools.cocoeval import COCOeval
 from mrcnn_steps.data import CocoFolder
 from mrcnn_steps.debug.funnel import funnel
 from mrcnn_steps.model.evaluate import category_ids, coco_object, ground_truth, measure
+from mrcnn_steps.tracing import trace
 from tests.debug.scenes import set_to
 
 
 def evaluated(model, folder):
-    """pycocotools' evaluation of the boxes that `evaluate` gives it."""
+    """pycocotools' evaluation of the boxes that `evaluate` gives it, and its proposal recall."""
     categories = category_ids(model.class_names, folder)
-    found = []
+    found, best = [], []
     for index in range(len(folder)):
-        records, *_ = measure(model, folder, index, torch.device("cpu"), categories)
+        records, proposed, _ = measure(model, folder, index, torch.device("cpu"), categories)
+        # Of a thousand proposals, not of a hundred.
+        best.append(proposed[1])
         found += [
             each | {"area": each["bbox"][2] * each["bbox"][3], "iscrowd": 0} for each in records
         ]
@@ -33,44 +36,49 @@ def evaluated(model, folder):
         coco = COCOeval(ground_truth(folder, "bbox"), coco_object(folder, found), "bbox")
         coco.evaluate()
         coco.accumulate()
-    return coco
+    return coco, float((torch.cat(best) >= 0.5).double().mean())
 
 
-def matched(coco):
-    """How many objects of each photo pycocotools matched at IoU 0.5, crowds left out."""
-    counts = {}
+def judged(coco, folder):
+    """What pycocotools says at IoU 0.5 of each detection of each photo, in the model's order.
+
+    The id of the annotation that it matches, "ignored", or None.
+    """
+    objects = [each for index in range(len(folder)) for each in folder.objects(index)]
+    verdicts = {}
     for each in coco.evalImgs:
         if each is not None and each["aRng"] == coco.params.areaRng[0]:
-            own = (each["gtMatches"][0] > 0) & ~np.array(each["gtIgnore"], dtype=bool)
-            counts[each["image_id"]] = counts.get(each["image_id"], 0) + int(own.sum())
-    return counts
+            said = verdicts.setdefault(each["image_id"], {})
+            for row, place in enumerate(each["dtIds"]):
+                taken = int(each["dtMatches"][0][row])
+                right = objects[taken - 1].id if taken else None
+                said[place] = "ignored" if each["dtIgnore"][0][row] else right
+    return {photo: [said[place] for place in sorted(said)] for photo, said in verdicts.items()}
 
 
-def right(coco):
-    """How many detections of each photo it matched, those on crowds left out."""
-    counts = {}
-    for each in coco.evalImgs:
-        if each is not None and each["aRng"] == coco.params.areaRng[0]:
-            own = (each["dtMatches"][0] > 0) & ~each["dtIgnore"][0]
-            counts[each["image_id"]] = counts.get(each["image_id"], 0) + int(own.sum())
-    return counts
+def claimed(photo):
+    """What the funnel says of each detection of a photo."""
+    ids = {each.object: each.annotation_id for each in photo.objects}
+    says = {"": lambda claim: ids[claim.object], "ignored": lambda claim: "ignored"}
+    return [says.get(each.kind, lambda claim: None)(each) for each in photo.detections]
 
 
 def agree(model, folder):
-    """Compare photo by photo, and over all with the recall that pycocotools reports."""
-    coco, rows = evaluated(model, folder), funnel(model, folder, progress=False)
+    """Compare detection by detection, and over all with the recall that pycocotools reports."""
+    (coco, reached), rows = evaluated(model, folder), funnel(model, folder, progress=False)
     boxes = [each.cause in ("found", "mask") for each in rows.causes]
+    verdicts = judged(coco, folder)
     for photo in rows.photos:
-        found = sum(each.cause in ("found", "mask") for each in photo.objects)
-        assert found == matched(coco).get(photo.image_id, 0), photo.photo
-        kinds = [each.kind for each in photo.detections]
-        assert kinds.count("") == found == right(coco).get(photo.image_id, 0), photo.photo
+        assert claimed(photo) == verdicts.get(photo.image_id, []), photo.photo
+        right = {each.annotation_id for each in photo.objects if each.cause in ("found", "mask")}
+        assert right == {each for each in claimed(photo) if isinstance(each, int)}, photo.photo
     recall = coco.eval["recall"][0, :, 0, -1]
     objects = [0] * len(folder.category_ids)
     for each in rows.causes:
         objects[folder.class_names.index(each.name) - 1] += 1
     expected = sum(r * n for r, n in zip(recall, objects, strict=True) if n)
     assert sum(boxes) == pytest.approx(expected, abs=1e-6)
+    assert rows.figures.proposal_recall == pytest.approx(reached)
     return sum(boxes), len(boxes)
 
 
@@ -122,3 +130,29 @@ def test_on_random_objects_near_what_the_model_sees(tmp_path, small, dataset, se
     path.write_text(json.dumps(content | {"images": images, "annotations": annotations}))
     found, objects = agree(small, CocoFolder(dataset.images, path))
     assert 0 < found < objects
+
+
+def test_a_detection_counts_as_far_as_the_photo_goes(tmp_path, small, dataset):
+    """A letterboxed model's boxes reach into the padding; its answer ends where the photo does."""
+    content = json.loads(dataset.annotations.read_text())
+    image = content["images"][5]
+    traced = trace(small, dataset[5])
+    whole = traced.letterbox.undo_boxes(traced.detections.boxes)
+    inside = traced.result["boxes"]
+    areas = [(box[:, 2:] - box[:, :2]).prod(dim=1) for box in (whole, inside)]
+    # What covers 0.54 of the box in the photo covers less than half of the box beyond it.
+    row = int(((areas[0] / areas[1] - 1.15).abs()).argmin())
+    x1, y1, x2, y2 = inside[row].tolist()
+    y2 = y1 + 0.54 * (y2 - y1)
+    object = {
+        "id": 1,
+        "image_id": image["id"],
+        "category_id": int(traced.detections.labels[row]) + 100,
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]],
+        "iscrowd": 0,
+    }
+    path = tmp_path / "edge.json"
+    path.write_text(json.dumps(content | {"images": [image], "annotations": [object]}))
+    assert 0.54 * areas[1][row] / areas[0][row] < 0.49
+    assert agree(small, CocoFolder(dataset.images, path)) == (1, 1)

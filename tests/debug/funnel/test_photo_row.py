@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, clip_boxes_to_image
 
 from mrcnn_steps import sample
 from mrcnn_steps.debug import false_positives, fates
@@ -57,7 +57,10 @@ def test_an_object_is_measured_in_the_photo_and_in_the_network_s_input(row, trac
 
 @pytest.mark.parametrize("iou", [0.5, 0.75])
 def test_an_object_is_proposed_if_some_proposal_reaches_it(traced, entry, iou):
-    best = box_iou(traced.ground_truth.boxes, traced.proposals.boxes).amax(dim=1)
+    proposals = clip_boxes_to_image(
+        traced.letterbox.undo_boxes(traced.proposals.boxes), traced.image.shape[1:]
+    )
+    best = box_iou(entry.sample.boxes, proposals).amax(dim=1)
     rows = photo_row(traced, entry, iou=iou).objects
     assert [each.proposed for each in rows] == (best >= iou).tolist()
     assert {each.proposed for each in rows} == {True, False}
