@@ -9,9 +9,11 @@ from playwright.sync_api import expect
 from mrcnn_steps import load_model, trace
 from mrcnn_steps.data import sample
 from mrcnn_steps.debug.datasets import entry_at
+from mrcnn_steps.debug.errors import KINDS
 from mrcnn_steps.debug.funnel.photo_row import photo_row as row_of
 from mrcnn_widgets.report import report
-from tests.browser.conftest import next_frame
+from mrcnn_widgets.report.page import HERE
+from tests.browser.conftest import next_frame, wait_until
 from tests.widgets.report.rows import HOSTILE, OBJECT, Photos, funnel_of, photo_row, random_rows
 
 COUNT = 40
@@ -107,7 +109,7 @@ class TestFromBarToCase:
         page.locator(".gallery input:focus").wait_for()
         page.keyboard.type("is:wrong score:>0.5")
         found = cases_in(page)
-        wrong = [each for row in made[1] for each in row.detections if each.kind]
+        wrong = [each for row in made[1] for each in row.detections if each.kind in KINDS]
         assert found == sum(each.score > 0.5 for each in wrong)
         page.keyboard.press("Escape")
         page.locator(".gallery .cases a").first.focus()
@@ -212,11 +214,26 @@ class TestTraced:
         page.locator("main.trace:visible .mrv-stage[aria-busy=false]").wait_for()
         assert "Proposals" in page.locator("main.trace [aria-current=page]").inner_text()
         assert re.search(r"Object \d+ \(.*\): lost at", page.locator("main.trace").inner_text())
+        slider = page.locator(".control", has_text="NMS IoU").locator("input")
+        slider.focus()
+        page.keyboard.press("ArrowLeft")
+        wait_until(lambda: "nms=0.69" in page.evaluate("location.hash"), 10, lambda: "no nms")
         page.keyboard.press("2")
         page.locator("main.trace [aria-current=page]", has_text="Anchors").wait_for()
         page.keyboard.press("Escape")
         wait_for_photo(page)
         assert page.evaluate("location.hash") == case
+
+
+class TestHelp:
+    def test_every_key_of_the_search_is_told(self, made, open_report):
+        page = open_report(made[0])
+        page.keyboard.press("?")
+        told = page.locator("dialog").inner_text()
+        search = HERE / "js" / "search.js"
+        keys = re.search("SEARCH_KEYS = {(.*?)}", search.read_text(), re.DOTALL)[1]
+        for key in re.findall(r"(\w+): ", keys):
+            assert re.search(rf"\b{key}\b", told), key
 
 
 class TestEverywhere:

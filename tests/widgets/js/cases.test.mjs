@@ -22,7 +22,7 @@ const cases = unpackCases({
 
 test("a case knows its photo, its row and what is searched", () => {
   assert.deepEqual(cases[1], {
-    item: { is: "wrong", cause: null, score: 0.9, photo: "a.jpg" }, photo: photos[0], row: 3, box: [0, 0, 2, 2],
+    item: { is: "wrong", cause: null, score: 0.9, photo: "a.jpg", traced: "no" }, photo: photos[0], row: 3, box: [0, 0, 2, 2],
   });
 });
 

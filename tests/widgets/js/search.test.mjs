@@ -42,6 +42,14 @@ test("what cannot be read is said, and the rest holds", () => {
   assert.match(problems[2], /^is:: expected a value/);
 });
 
+test("a key that has several values has each of them", () => {
+  const item = { ...cup, past: ["anchors", "rpn_nms"] };
+  assert.equal(found("past:rpn_nms", item), true);
+  assert.equal(found("past:nms", item), false);
+  assert.equal(found("-past:anchors", item), false);
+  assert.equal(found("past:nms", { ...cup, past: null }), false);
+});
+
 test("an empty search finds all", () => {
   assert.deepEqual(parseSearch("  "), { tokens: [], problems: [] });
   assert.equal(found(""), true);

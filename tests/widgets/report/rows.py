@@ -8,6 +8,7 @@ import torch
 from mrcnn_steps.data import Sample
 from mrcnn_steps.debug.errors import KINDS
 from mrcnn_steps.debug.fates import CAUSES, FOUND
+from mrcnn_steps.debug.funnel.precision import is_matched
 from mrcnn_steps.debug.funnel.rows import DetectionRow, Header, ObjectRow, PhotoRow
 from mrcnn_steps.debug.funnel.summary import Funnel
 
@@ -96,9 +97,25 @@ def random_rows(count, seed=0):
         stage = CAUSES[cause].stage
         return replace(OBJECT, cause=cause, kind=kind, stage=stage, **values)
 
+    def of_object(row, number):
+        """The detection that matches an object."""
+        return replace(
+            DETECTION,
+            detection=number,
+            name=row.name,
+            score=row.score,
+            kind="",
+            object=row.object,
+            suspected=None,
+        )
+
     def one_detection(number):
-        kind = ("", *KINDS)[generator.integers(len(KINDS) + 1)]
-        suspected = "an object may not be annotated" if kind and generator.uniform() < 0.1 else None
+        kind = ("ignored", *KINDS)[generator.integers(len(KINDS) + 1)]
+        suspected = (
+            "an object may not be annotated"
+            if kind != "ignored" and generator.uniform() < 0.1
+            else None
+        )
         return DetectionRow(
             detection=number,
             name=NAMES[generator.integers(len(NAMES))],
@@ -111,15 +128,14 @@ def random_rows(count, seed=0):
             suspected=suspected,
         )
 
-    return [
-        photo_row(
-            image_id,
-            [one_object(image_id, number) for number in range(generator.integers(1, 14))],
-            [one_detection(number) for number in range(generator.integers(0, 7))],
-            index=image_id,
-        )
-        for image_id in range(count)
-    ]
+    def one_photo(image_id):
+        objects = [one_object(image_id, number) for number in range(generator.integers(1, 14))]
+        others = [one_detection(number) for number in range(generator.integers(0, 7))]
+        matched = [each for each in objects if is_matched(each)]
+        right = [of_object(row, len(others) + place) for place, row in enumerate(matched)]
+        return photo_row(image_id, objects, [*others, *right], index=image_id)
+
+    return [one_photo(image_id) for image_id in range(count)]
 
 
 def funnel_of(rows, **header):

@@ -151,7 +151,7 @@ class TestReport:
         assert 1 < sum(stored) < len(stored)
         assert stored == sorted(stored, reverse=True)
         assert len(table["row"]) == 90
-        assert re.search(r"90 of \d{3} cases can be searched", html)
+        assert re.search(r"90 of \d{3}</a> cases can be searched", html)
         assert f"{sum(stored)} of {len(stored)} photos are in it" in html
 
     @pytest.fixture
@@ -185,7 +185,7 @@ class TestReport:
         assert record["photo"] == first["picture"] == second["picture"]
         assert [stage["key"] for stage in record["stages"]][:2] == ["mini_masks", "anchors"]
         assert json.loads(packed[record["followed"]])["object-0"]["words"][0].startswith("Object 0")
-        assert "1 of them were traced again" in html
+        assert "1</a> of them were traced again" in html
 
     def test_stages_have_all_they_computed_where_there_is_room(self, people):
         html = people()
@@ -193,7 +193,7 @@ class TestReport:
         for record in records:
             assert "candidates" in record["stages"][3]
             assert record["stages"][5]["settings"]["score"] == 0.05
-        assert "All of them were traced again" in html
+        assert "All</a> of them were traced again" in html
         assert "is room for" not in html
 
     def test_where_there_is_no_room_a_lineage_is_left(self, people, monkeypatch):

@@ -1,10 +1,13 @@
 """The cases of a data set: which there are, in which order, and what the search knows of them."""
 
+import json
 from dataclasses import replace
 from urllib.parse import unquote
 
+import numpy as np
+
 from mrcnn_steps.debug.errors import KINDS
-from mrcnn_steps.debug.fates import FOUND
+from mrcnn_steps.debug.fates import CAUSES, FOUND
 from mrcnn_widgets.report.addresses import case_page, gallery, token
 from mrcnn_widgets.report.cases import Case, list_cases, pack_cases
 from tests.widgets.report.rows import DETECTION, HOSTILE, OBJECT, found, photo_row, random_rows
@@ -47,7 +50,7 @@ class TestCases:
 class TestPacked:
     def unpacked(self, cases):
         """What the program makes of the columns, case by case."""
-        table = pack_cases(cases)
+        table = json.loads(json.dumps(pack_cases(cases)))
         items = []
         for place, photo in enumerate(table["photo"]):
             item = {"photo": table["photos"][photo]["name"], "box": table["box"][place]}
@@ -70,6 +73,8 @@ class TestPacked:
             "border": "no",
             "shape": "2:1",
             "suspected": None,
+            "detected": "no",
+            "past": [*CAUSES][: [*CAUSES].index("nms")],
             "size": 32.0,
             "side": 45.3,
             "aspect": 2.0,
@@ -82,10 +87,25 @@ class TestPacked:
         expected = {"is": "wrong", "cause": None, "kind": "background", "suspected": "yes"}
         assert expected.items() <= item.items()
         assert (item["size"], item["score"], item["side"]) == (40.0, 0.9, None)
+        assert (item["detected"], item["past"]) == ("yes", None)
 
     def test_what_was_found_has_no_cause(self):
         (item,) = self.unpacked([Case(photo_row(), found())])
         assert (item["is"], item["cause"], item["stage"]) == (FOUND, None, None)
+        assert (item["detected"], item["past"]) == ("yes", [*CAUSES])
+
+    def test_a_wrong_mask_has_a_detection(self):
+        row = replace(OBJECT, cause="mask", kind=None, stage="masks")
+        assert self.unpacked([Case(photo_row(), row)])[0]["detected"] == "yes"
+
+    def test_without_a_model_no_gate_is_past(self):
+        row = replace(OBJECT, cause="missed", kind=None, stage="", level="")
+        assert self.unpacked([Case(photo_row(), row)])[0]["past"] is None
+
+    def test_a_score_stays_on_its_side_of_every_bound(self):
+        just_over = float(np.nextafter(np.float32(0.3), np.float32(1)))
+        (item,) = self.unpacked([Case(photo_row(), replace(DETECTION, score=just_over))])
+        assert item["score"] > 0.3
 
     def test_a_number_just_below_a_bound_stays_below(self):
         (item,) = self.unpacked([Case(photo_row(), replace(OBJECT, area=1023.9999, side=63.99999))])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from mrcnn_steps.debug.errors import KINDS
 from mrcnn_steps.debug.fates import CAUSES, FOUND
+from mrcnn_steps.debug.funnel.precision import is_matched
 from mrcnn_steps.debug.funnel.rows import DetectionRow, ObjectRow, PhotoRow
 from mrcnn_steps.debug.funnel.slices import SLICES
 from mrcnn_steps.debug.funnel.worst import worst_objects
@@ -98,20 +99,24 @@ def number_of(case: Case) -> int:
     return case.row.detection if isinstance(case.row, DetectionRow) else case.row.object
 
 
-TEXTS = ("is", "cause", "kind", "class", "stage", "level", "border", "shape", "suspected")
+TEXTS = (
+    *("is", "cause", "kind", "class", "stage", "level", "border", "shape", "suspected"),
+    *("detected", "past"),
+)
 NUMBERS = ("size", "side", "aspect", "crowding", "score")
 
 
 def _item(case: Case) -> dict[str, Any]:
     """Give what the search looks at."""
     row = case.row
-    common = {"is": case.verdict, "class": row.name, "kind": row.kind, "score": _floor(row.score)}
+    common = {"is": case.verdict, "class": row.name, "kind": row.kind, "score": _exact(row.score)}
     if isinstance(row, DetectionRow):
         nothing = dict.fromkeys((*TEXTS, *NUMBERS))
         x1, y1, x2, y2 = row.box
         size = _floor(sqrt(max(x2 - x1, 0) * max(y2 - y1, 0)))
         suspected = "no" if row.suspected is None else "yes"
-        return nothing | common | {"size": size, "suspected": suspected}
+        more = {"size": size, "suspected": suspected, "detected": "yes"}
+        return nothing | common | more
     shape = SLICES["aspect"]
     return common | {
         "cause": row.cause if row.cause in CAUSES else None,
@@ -120,6 +125,8 @@ def _item(case: Case) -> dict[str, Any]:
         "border": "yes" if row.at_border else "no",
         "shape": shape.name(shape.key(row)),
         "suspected": None,
+        "detected": "yes" if is_matched(row) else "no",
+        "past": _past(row.cause),
         "size": _floor(sqrt(row.area)),
         "side": _floor(row.side),
         "aspect": _floor(row.aspect),
@@ -127,9 +134,22 @@ def _item(case: Case) -> dict[str, Any]:
     }
 
 
-def _floor(value: float | None) -> float | None:
-    """Cut a number off: it stays on the same side of every bound with three decimals or fewer."""
-    return None if value is None else floor(value * 1000) / 1000
+def _past(cause: str) -> tuple[str, ...] | None:
+    """Name the gates behind which an object was still alive; None where no model told of them."""
+    gates = tuple(CAUSES)
+    if cause == FOUND:
+        return gates
+    return gates[: gates.index(cause)] if cause in CAUSES else None
+
+
+def _floor(value: float) -> float:
+    """Cut a number off: what is below a bound with three decimals or fewer stays below."""
+    return floor(value * 1000) / 1000
+
+
+def _exact(score: float | None) -> float | None:
+    """Round a score so little that it stays on its side of every bound, whichever counts."""
+    return None if score is None else round(score, 9)
 
 
 def _by_name(texts: Sequence[Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from mrcnn_steps.palette import OBJECT, PURPLE, VERMILLION
 from mrcnn_steps.stages import STAGES
 from mrcnn_widgets.report.addresses import case_page
 from mrcnn_widgets.report.cases import MISSED, WRONG, Case, list_cases, pack_cases
-from mrcnn_widgets.report.dataset_summary import section, summary
+from mrcnn_widgets.report.dataset_summary import link, section, summary
 from mrcnn_widgets.report.page import page
 from mrcnn_widgets.report.paths import check_path, twin_of
 from mrcnn_widgets.report.payload import Payload
@@ -203,7 +203,7 @@ def _said(packed: Packed, figures: Figures, pictures: bool) -> str:
     """Say what there is, and what there was no room for."""
     every = len(figures.objects) + sum(kind.detections for kind in figures.kinds)
     lines = [
-        f"{packed.cases:,} of {every:,} cases can be searched.",
+        f"{link(f'{packed.cases:,} of {every:,}')} cases can be searched.",
         f"{packed.stored:,} of {packed.photos:,} photos are in it, those of the worst cases first.",
         _said_of_traces(packed),
     ]
@@ -216,7 +216,10 @@ def _said_of_traces(packed: Packed) -> str:
     if not packed.traced:
         return "None of them was traced again: their cases have no lineage, stage by stage."
     every = "All" if packed.traced == packed.photos else f"{packed.traced:,}"
-    said = f"{every} of them were traced again, so that their cases have a lineage, stage by stage"
+    said = (
+        f"{link(every, 'traced:yes')} of them were traced again, so that their cases have a "
+        "lineage, stage by stage"
+    )
     if packed.whole < packed.traced:
         said += (
             f"; with all else that the stages computed in {packed.whole:,}, which is what there "

@@ -6,11 +6,12 @@ lets no style through that stands in an attribute.
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from math import floor
 from typing import Any
 
 from mrcnn_steps.debug.fates import CAUSES
 from mrcnn_steps.debug.funnel.columns import percent, points, span
-from mrcnn_steps.debug.funnel.curves import calibration_error
+from mrcnn_steps.debug.funnel.curves import Bin, Operation, calibration_error
 from mrcnn_steps.debug.funnel.figures import Figures
 from mrcnn_steps.debug.funnel.rows import PhotoRow
 from mrcnn_steps.debug.funnel.slices import ANECDOTES, ENOUGH_PHOTOS, SLICES, Part
@@ -21,8 +22,12 @@ from mrcnn_widgets.report.addresses import gallery, token
 from mrcnn_widgets.report.html import table_of_html
 
 MISSED, WRONG, FOUND = "is:missed", "is:wrong", "is:found"
-# Classes of a table; the gallery's search has all.
-MOST_CLASSES = 40
+# What has a detection that is right or wrong; and what has one that is right.
+DETECTED = "detected:yes"
+RIGHT = (DETECTED, "-is:wrong")
+LEADS = "Each number and each bar leads to the cases that it counts."
+# Rows of a table that are seen at once; and all that there are, the gallery's search has the rest.
+MOST_SEEN, MOST_ROWS = 40, 300
 
 Cells = Sequence[str]
 
@@ -69,6 +74,17 @@ def table(caption: str, head: Cells, rows: Iterable[Cells]) -> str:
     return table_of_html(caption, head, rows, "figures")
 
 
+def _folded(caption: str, head: Cells, rows: Sequence[Cells]) -> str:
+    """Write a table of which the first rows are seen at once, and the others when asked for."""
+    made, more = table(caption, head, rows[:MOST_SEEN]), rows[MOST_SEEN:MOST_ROWS]
+    if more:
+        seen = f"<summary>{len(more)} more</summary>"
+        made += f"<details>{seen}{table('', head, more)}</details>"
+    if len(rows) > MOST_ROWS:
+        made += f"<p>{link(f'and {len(rows) - MOST_ROWS:,} more')}</p>"
+    return made
+
+
 def section(title: str, *parts: str) -> str:
     """Write a section; the parts are HTML."""
     return f"<section><h2>{title}</h2>\n" + "\n".join(part for part in parts if part) + "</section>"
@@ -80,11 +96,16 @@ def _bar_link(share: float, interval: Interval | None, *tokens: str) -> str:
     return f'<a class="barred" href="{href}" tabindex="-1">{bar(share, interval)}</a>'
 
 
+def _gain(gain: float | None, *tokens: str) -> str:
+    """Link a rise of average precision to the cases without which it would be; or a dash."""
+    return points(gain) if gain is None else link(points(gain), *tokens)
+
+
 def _overview(figures: Figures) -> str:
     total, found = len(figures.objects), figures.found
     wrong = sum(kind.detections for kind in figures.kinds)
     facts = [
-        ("photos", f"{figures.count:,}"),
+        ("photos", link(f"{figures.count:,}")),
         ("objects", link(f"{total:,}", FOUND, MISSED)),
         ("found", link(f"{found:,}", FOUND)),
         ("missed", link(f"{total - found:,}", MISSED)),
@@ -92,12 +113,13 @@ def _overview(figures: Figures) -> str:
         ("suspected labels", link(f"{figures.suspected:,}", "suspected:yes")),
     ]
     if total:
-        low_high = span(wilson(found, total))
-        facts.insert(3, ("share found", f"{percent(found / total)} <small>({low_high})</small>"))
+        low_high = link(f"({span(wilson(found, total))})", FOUND, MISSED)
+        share = link(percent(found / total), FOUND)
+        facts.insert(3, ("share found", f"{share} <small>{low_high}</small>"))
     if figures.ap50 is not None:
-        facts.append((f"{figures.ap_name} of the boxes", f"{figures.ap50:.1f}"))
+        facts.append((f"{figures.ap_name} of the boxes", link(f"{figures.ap50:.1f}")))
     tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
-    return f'<dl class="tiles">{tiles}</dl><p>{link("Search all cases")}</p>'
+    return f'<dl class="tiles">{tiles}</dl><p>{link("Search all cases")}. {LEADS}</p>'
 
 
 def _gates(figures: Figures) -> str:
@@ -112,10 +134,10 @@ def _gates(figures: Figures) -> str:
                 token("cause", gate.cause),
             ),
             link(f"{gate.lost:,}", token("cause", gate.cause)),
-            percent(gate.share),
-            span(gate.interval),
-            f"{gate.alive:,}",
-            points(gate.gain),
+            link(percent(gate.share), token("cause", gate.cause)),
+            link(span(gate.interval), token("cause", gate.cause)),
+            link(f"{gate.alive:,}", token("past", gate.cause)),
+            _gain(gate.gain, token("cause", gate.cause)),
         )
         for gate in lossy
     ]
@@ -141,9 +163,10 @@ def _kinds(figures: Figures) -> str:
             _bar_link(kind.detections / most, None, WRONG, token("kind", kind.kind)),
             link(f"{kind.detections:,}", WRONG, token("kind", kind.kind)),
             link(f"{kind.sure:,}", WRONG, token("kind", kind.kind), "score:>=0.5"),
-            points(kind.gain),
+            _gain(kind.gain, WRONG, token("kind", kind.kind)),
         )
         for kind in figures.kinds
+        if kind.detections
     ]
     return section(
         "What is falsely found",
@@ -192,15 +215,11 @@ def _slices(figures: Figures) -> str:
             slice_.name(key): slice_tokens(by, key)
             for key in {slice_.key(row) for row in figures.objects}
         }
-        shown = every[:MOST_CLASSES]
-        rows = [_part(part, tokens[part.name]) for part in shown]
-        if len(every) > len(shown):
-            rows.append((f"and {len(every) - len(shown)} more", *[""] * 6))
         parts.append(
-            table(
+            _folded(
                 f"By {slice_.title}",
                 (slice_.title, "found", "share", "95 %", "found", "missed", most),
-                rows,
+                [_part(part, tokens[part.name]) for part in every],
             )
         )
     return section("Which objects are lost", said, f'<div class="slices">{"".join(parts)}</div>')
@@ -216,8 +235,8 @@ def _part(part: Part, tokens: tuple[str, ...]) -> Cells:
     return (
         link(part.name, FOUND, MISSED, *tokens),
         _bar_link(share, part.interval, FOUND, MISSED, *tokens),
-        percent(share),
-        span(part.interval),
+        link(percent(share), FOUND, MISSED, *tokens),
+        link(span(part.interval), FOUND, MISSED, *tokens),
         link(f"{part.found:,}", FOUND, *tokens),
         link(f"{missed:,}", MISSED, *tokens),
         lost_at,
@@ -227,47 +246,63 @@ def _part(part: Part, tokens: tuple[str, ...]) -> Cells:
 def _thresholds(figures: Figures) -> str:
     known = [curve for curve in figures.curves if curve.objects]
     rows = []
-    for curve in known[:MOST_CLASSES]:
-        numbers = ("–",) * 4 if curve.best is None else tuple(f"{each:.2f}" for each in curve.best)
+    for curve in known:
         about = token("class", curve.name)
+        numbers = ("–",) * 4 if curve.best is None else _operation(curve.best, about)
         rows.append(
             (
                 link(curve.name, about),
                 link(f"{curve.objects:,}", FOUND, MISSED, about),
-                f"{figures.ap50_by_class[curve.name]:.1f}",
+                link(f"{figures.ap50_by_class[curve.name]:.1f}", about),
                 *numbers,
             )
         )
-    if len(known) > MOST_CLASSES:
-        rows.append((f"and {len(known) - MOST_CLASSES} more", *[""] * 6))
     head = ("class", "objects", figures.ap_name, "score ≥", "precision", "recall", "F1")
     return section(
-        "Which score to ask for", table("The score of the best F1, class by class", head, rows)
+        "Which score to ask for", _folded("The score of the best F1, class by class", head, rows)
+    )
+
+
+def _operation(best: Operation, about: str) -> Cells:
+    """Link a threshold and what a class comes to there; the bound is a little below it."""
+    reached = f"score:>={floor(best.threshold * 1e6) / 1e6:g}"
+    detected, right = (about, DETECTED, reached), (about, *RIGHT, reached)
+    return (
+        link(f"{best.threshold:.2f}", *detected),
+        link(f"{best.precision:.2f}", *detected),
+        link(f"{best.recall:.2f}", *right),
+        link(f"{best.f1:.2f}", *detected),
     )
 
 
 def _reliability(figures: Figures) -> str:
     if not len(figures.claims.score):
         return ""
-    rows = [
-        (
-            f"{each.low:.1f}–{each.high:.1f}",
-            f"{each.detections:,}",
-            f"{each.score:.2f}",
-            bar(each.precision),
-            f"{each.precision:.2f}",
-        )
-        for each in figures.reliability
-        if each.score is not None and each.precision is not None
-    ]
-    error = calibration_error(figures.reliability)
+    rows = [_bin(each, each.score, each.precision) for each in figures.reliability]
+    error = link(f"{calibration_error(figures.reliability):.3f}", DETECTED)
     return section(
         "Whether a score can be trusted",
         table(
-            f"Scores against how often they are right; expected calibration error {error:.3f}",
-            ("scores", "detections", "mean score", "", "right at IoU 0.5"),
-            rows,
+            f"Scores against how often they are right; expected calibration error {error}",
+            ("scores", "detections", "mean score", "", "right", f"right at IoU {figures.iou:g}"),
+            [row for row in rows if row is not None],
         ),
+    )
+
+
+def _bin(each: Bin, score: float | None, precision: float | None) -> Cells | None:
+    """Link the figures of the detections in a tenth of the scores; None without any."""
+    if score is None or precision is None:
+        return None
+    within = (*[f"score:>{each.low:g}"] * (each.low > 0), f"score:<={each.high:g}")
+    detected, right = (DETECTED, *within), (*RIGHT, *within)
+    return (
+        link(f"{each.low:.1f}–{each.high:.1f}", *detected),
+        link(f"{each.detections:,}", *detected),
+        link(f"{score:.2f}", *detected),
+        _bar_link(precision, None, *detected),
+        link(f"{round(precision * each.detections):,}", *right),
+        link(f"{precision:.2f}", *detected),
     )
 
 
@@ -276,7 +311,7 @@ def _worst(figures: Figures, source: Sequence[str]) -> str:
         (
             link(photo.photo, token("photo", photo.photo)),
             link(f"{missed_in(photo):,}", MISSED, token("photo", photo.photo)),
-            f"{len(photo.objects):,}",
+            link(f"{len(photo.objects):,}", FOUND, MISSED, token("photo", photo.photo)),
             link(f"{wrong_in(photo):,}", WRONG, token("photo", photo.photo)),
             *_explained_by(figures, photo, source),
         )

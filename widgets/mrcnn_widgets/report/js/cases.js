@@ -19,7 +19,7 @@ import { finds } from "./search.js";
  * What Python packed: a column for each key, texts by their place in a list of names.
  * @typedef {object} CaseTable
  * @property {CasePhoto[]} photos
- * @property {Record<string, { names: (string | null)[], index: number[] }>} texts
+ * @property {Record<string, { names: (string | string[] | null)[], index: number[] }>} texts
  * @property {Record<string, (number | null)[]>} numbers
  * @property {number[]} photo of each case, its place in `photos`
  * @property {number[]} row of each case: of its photo's objects or detections
@@ -40,7 +40,7 @@ import { finds } from "./search.js";
 export function unpackCases({ photos, texts, numbers, photo, row, box }) {
   return photo.map((place, i) => {
     /** @type {import("./search.js").Item} */
-    const item = { photo: photos[place].name };
+    const item = { photo: photos[place].name, traced: photos[place].traced ? "yes" : "no" };
     for (const [key, { names, index }] of Object.entries(texts)) item[key] = names[index[i]];
     for (const [key, values] of Object.entries(numbers)) item[key] = values[i];
     return { item, photo: photos[place], row: row[i], box: box[i] };

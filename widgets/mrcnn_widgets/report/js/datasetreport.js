@@ -7,7 +7,7 @@ import { CasePage } from "./casepage.js";
 import { caseAddress, caseAt, galleryAddress, isDetection, unpackCases } from "./cases.js";
 import { Photos } from "./crops.js";
 import { Gallery } from "./gallery.js";
-import { Help } from "./help.js";
+import { Help, SEARCH_CASES } from "./help.js";
 import { goTo, writeRoute } from "./route.js";
 import { TracePage } from "./tracepage.js";
 
@@ -20,7 +20,7 @@ export class DatasetReport {
   /** @param {HTMLElement} summary @param {{ cases: string }} report */
   constructor(summary, report) {
     this.block = report.cases;
-    this.help = new Help();
+    this.help = new Help(SEARCH_CASES);
     this.pages = { summary, gallery: pageOf("gallery"), case: pageOf("case"), stages: pageOf("trace") };
     /** @type {Record<string, number>} */
     this.scrolled = {}; // how far each page was, so that the way back leads there

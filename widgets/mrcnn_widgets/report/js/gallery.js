@@ -24,10 +24,9 @@ const CROP = 240; // pixels of a crop's side
 const NARROWING = ["is", "cause", "kind", "class", "level"];
 const MOST_NAMES = 8; // of a key that would narrow the search down
 
-export const SEARCH_HELP =
-  "is:missed, is:found, is:wrong · cause:nms · kind:background · class:person · size:<32 (root of the " +
-  "area) · score:>0.3 · photo:name.jpg · stage:proposals · a word of a class or photo · quotes around what has blanks · a minus " +
-  "turns a token around · also: level, border, side, aspect, shape, crowding, suspected";
+const SEARCH_HELP =
+  "is:missed · cause:nms · kind:background · class:person · size:<32 · score:>0.3 · photo:name.jpg · " +
+  "a word of a class or photo. The key ? lists all.";
 
 /** What became of a case, in words. @param {Case} one @param {Dataset} dataset */
 export function outcomeOf({ item }, { causes }) {

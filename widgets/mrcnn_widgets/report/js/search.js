@@ -12,13 +12,13 @@
  * @property {string} value
  * @property {boolean} not
  *
- * @typedef {Record<string, string | number | null>} Item a value for each key
+ * @typedef {Record<string, string | string[] | number | null>} Item a value for each key, or several
  */
 
 /** @type {Record<string, "text" | "number">} */
 export const SEARCH_KEYS = {
   is: "text", cause: "text", kind: "text", class: "text", photo: "text", stage: "text",
-  level: "text", border: "text", shape: "text", suspected: "text",
+  level: "text", border: "text", shape: "text", suspected: "text", detected: "text", past: "text", traced: "text",
   size: "number", side: "number", aspect: "number", crowding: "number", score: "number",
 };
 
@@ -89,7 +89,7 @@ function isAlternative(token, other) {
 function holds({ key, operator, value }, item) {
   const found = item[key];
   if (operator) return typeof found === "number" && compare(found, operator, Number(value));
-  if (key) return lower(found) === lower(value);
+  if (key) return [found].flat().some((one) => lower(one) === lower(value));
   return [item.class, item.photo].some((place) => lower(place).includes(lower(value)));
 }
 
@@ -100,7 +100,7 @@ function compare(found, operator, bound) {
   return operator.startsWith("<") ? found < bound : found > bound;
 }
 
-/** @param {string | number | null | undefined} value */
+/** @param {unknown} value */
 function lower(value) {
   return String(value ?? "").toLowerCase();
 }
