@@ -36,6 +36,8 @@ def crafted(people):
         masks = torch.zeros((len(objects), 1, 1), dtype=torch.bool)
         return replace(
             people,
+            # As if the photo filled the square: no box is cut at its edge.
+            letterbox=replace(people.letterbox, window=(0, 0, *people.image_size)),
             detections=replace(
                 people.detections,
                 candidate_proposal=origin,
