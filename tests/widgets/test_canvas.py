@@ -262,6 +262,22 @@ class TestPicture:
         )
         assert empty == none != some
 
+    def test_no_label_lies_on_another(self):
+        """Above the box, inside it, below it: the fourth label of a place is left out."""
+        colors = ["#FF0001", "#00FF01", "#0101FF", "#FF01FF"]
+        layers = [
+            BoxLayer(color, [[40, 40, 150, 60]], labels=["cup 0.67"], colors=[color], width=1)
+            for color in colors
+        ]
+        image = np.asarray(picture(PHOTO, layers, width=PHOTO.shape[1]))[: PHOTO.shape[0]]
+        for color, place in zip(colors, (26, 40, 60, None), strict=True):
+            ink = tuple(int(color[i : i + 2], 16) for i in (1, 3, 5))
+            # The outline of the last box lies on those of the others.
+            wide = (image == ink).all(axis=2).sum(axis=1) > 20
+            lines = set(wide.nonzero()[0]) - {40, 59}
+            assert lines <= set(range(place, place + 15)) if place else not lines
+            assert len(lines) >= (12 if place else 0)
+
     def test_white_is_seen_in_the_legend(self):
         layer = BoxLayer("white", [[0, 0, 9, 9]], groups=[Group("", "#FFFFFF")])
         image = np.asarray(picture(PHOTO, [layer], width=320))

@@ -29,8 +29,8 @@ DASHES = {"solid": (1, 1), "dashed": (5, 8), "dotted": (2, 4)}
 MAX_BYTES = 200_000
 # A photo that is higher than so many times the picture's width is made smaller.
 MAX_RATIO = 8
-# Chips of a layer.
-MAX_CHIPS = 24
+# Chips of a layer, and labels of all.
+MAX_CHIPS, MAX_LABELS = 24, 250
 # Nothing is drawn further off than so many pixels: what lies beyond is not seen.
 FAR = 9999
 
@@ -63,6 +63,7 @@ def picture(
     for layer in layers:
         if selected is not None and selected[0] == layer.name and rows[layer.name][selected[1]]:
             _emphasize(image, layer, selected[1], scale)
+    _write_labels(image, layers, rows, scale)
     return _with_legend(image, layers, rows)
 
 
@@ -105,10 +106,6 @@ def _draw_layer(image: Image.Image, layer: Layer, shown: np.ndarray, scale: floa
                     x, y = _near(layer.points[row], scale)
                     r = layer.radius
                     pen.ellipse((x - r, y - r, x + r, y + r), color, (0, 0, 0, 160))
-    if layer.labels is not None:
-        for row in [row for row in np.flatnonzero(shown)[:DENSE].tolist() if layer.labels[row]]:
-            at, text = _near(anchor_box(layer, row), scale), one_line(layer.labels[row])
-            _tag(pen, at, text, color_of(layer, row))
 
 
 def color_of(layer: Layer, row: int) -> str:
@@ -249,12 +246,38 @@ def _emphasize(image: Image.Image, layer: Layer, row: int, scale: float) -> None
         _outline(pen, box, color, 2, "solid")
 
 
-def _tag(pen: ImageDraw.ImageDraw, at: np.ndarray, text: str, color: str) -> None:
-    font = pillow_font(text, 11)
-    x, y = float(max(at[0], 0)), float(max(at[1] - 14, 0))
-    width = font.getlength(text)
-    pen.rectangle((x, y, x + width + 6, y + 14), color)
-    pen.text((x + 3, y + 7), text, ink_on(color), font, anchor="lm")
+def _write_labels(
+    image: Image.Image, layers: Sequence[Layer], rows: Mapping[str, np.ndarray], scale: float
+) -> None:
+    """Write the labels on top of everything."""
+    pen, taken = ImageDraw.Draw(image), np.zeros((0, 4))
+    for layer in layers:
+        labels = layer.labels or ()
+        for row in [row for row in np.flatnonzero(rows[layer.name]) if labels and labels[row]]:
+            text, color = one_line(labels[row]), color_of(layer, row)
+            font, box = pillow_font(text, 11), _near(anchor_box(layer, row), scale)
+            tag = _free_place(box, font.getlength(text) + 6, image.size, taken)
+            if tag is None or len(taken) == MAX_LABELS:
+                continue
+            taken = np.vstack((taken, tag))
+            pen.rectangle(tuple(tag), color)
+            pen.text((tag[0] + 3, tag[1] + 7), text, ink_on(color), font, anchor="lm")
+
+
+def _free_place(
+    box: np.ndarray, width: float, size: tuple[int, int], taken: np.ndarray
+) -> np.ndarray | None:
+    """Give the first place for a tag that is free: as the browser does, see `js/labels.js`."""
+    left, top, right, bottom = box
+    if right < 0 or bottom < 0 or left > size[0] or top > size[1]:
+        return None
+    x = max(0, min(left, size[0] - width))
+    x1, y1, x2, y2 = taken.T
+    for y in (top - 14, max(0, top), bottom):
+        covers = (x < x2) & (x + width > x1) & (y < y2) & (y + 14 > y1)
+        if 0 <= y <= size[1] - 14 and not covers.any():
+            return np.array([x, y, x + width, y + 14])
+    return None
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

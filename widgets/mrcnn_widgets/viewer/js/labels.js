@@ -8,7 +8,8 @@ import { deviceBox } from "./view.js";
 const MAX_LABELS = 250;
 
 /**
- * Tags above the boxes; one that would cover another is left out until the user zooms in.
+ * Tags above the boxes, else inside or below them; one that would cover another wherever it stands
+ * is left out until the user zooms in.
  * @param {import("./painters.js").Paper} paper
  * @param {import("./layers.js").Layer} layer
  * @param {[number, number, number, number][]} taken where tags are already
@@ -25,8 +26,10 @@ export function paintLabels({ ctx, t, dpr }, layer, taken) {
     if (x2 < 0 || y2 < 0 || x1 > t.w || y1 > t.h) continue;
     const width = ctx.measureText(labels[row]).width + 2 * pad;
     const x = Math.max(0, Math.min(x1, t.w - width));
-    const y = Math.max(0, y1 - height < 0 ? y1 : y1 - height);
-    if (taken.some(([a, b, c, d]) => x < c && x + width > a && y < d && y + height > b)) continue;
+    const free = (/** @type {number} */ y) => y >= 0 && y + height <= t.h &&
+      !taken.some(([a, b, c, d]) => x < c && x + width > a && y < d && y + height > b);
+    const y = [y1 - height, Math.max(0, y1), y2].find(free);
+    if (y === undefined) continue;
     taken.push([x, y, x + width, y + height]);
     const color = colorOf(layer, row);
     ctx.fillStyle = color;
