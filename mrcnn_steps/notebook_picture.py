@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from collections.abc import Sequence
 
 from PIL import Image, ImageColor
 
@@ -10,22 +11,64 @@ from mrcnn_steps.palette import BLACK, GRAY, OKABE_ITO, WHITE
 
 LINES = (*OKABE_ITO, GRAY, WHITE, BLACK)
 
+# A part of a picture: left, top, right and bottom as shares of its width and height.
+Part = tuple[float, float, float, float]
+WHOLE: Part = (0, 0, 1, 1)
 
-def html_picture(png: bytes, alt: str) -> str:
+# On a dark page paper turns dark, and what is written on it light, in about the same hue: a cover
+# of the paper does so, which is nothing to see on other pages or where style sheets are removed.
+# `invert(.93)` makes white the ground of JupyterLab's dark theme.
+DARK = """<style>
+body[data-jp-theme-light="false"] .mrcnn-paper, body.vscode-dark .mrcnn-paper {
+  backdrop-filter: invert(.93) hue-rotate(180deg); }
+</style>"""
+
+
+def html_picture(png: bytes, alt: str, kept: Sequence[Part] = ()) -> str:
     """Give a picture as HTML: a notebook shows no words with a PNG alone.
 
     Args:
-        png: the picture.
+        png: the picture, dark on white paper.
         alt: what it shows, in words.
+        kept: photos and the like, whose colors stay as they are on a dark page.
 
     Returns:
         HTML that needs nothing else.
     """
     source = base64.b64encode(png).decode()
     return (
-        f'<img alt="{html.escape(alt)}" style="max-width: 100%;" '
+        f'{DARK}<div style="position: relative; display: inline-block; max-width: 100%;">'
+        f'<img alt="{html.escape(alt)}" style="max-width: 100%; display: block; margin: 0;" '
         f'src="data:image/png;base64,{source}">'
+        '<span class="mrcnn-paper" style="position: absolute; inset: 0; pointer-events: none; '
+        f'clip-path: {_around(kept)};"></span></div>'
     )
+
+
+def _around(parts: Sequence[Part]) -> str:
+    """Give the whole without some parts, as a shape of CSS: a walk around each from one corner.
+
+    By the even-odd rule what lies in a part is outside; the ways to the parts enclose nothing.
+    """
+    points = []
+    for left, top, right, bottom in (WHOLE, *_largest(parts)):
+        corners = ((left, top), (right, top), (right, bottom), (left, bottom), (left, top), (0, 0))
+        points += [f"{100 * x:.2f}% {100 * y:.2f}%" for x, y in corners]
+    return f"polygon(evenodd, {', '.join(points)})"
+
+
+def _largest(parts: Sequence[Part]) -> list[Part]:
+    """Leave out the parts that lie in another one."""
+    largest: list[Part] = []
+    for part in sorted(set(parts), key=lambda p: (p[2] - p[0]) * (p[3] - p[1]), reverse=True):
+        if not any(_inside(part, other) for other in largest):
+            largest.append(part)
+    return largest
+
+
+def _inside(part: Part, other: Part, slack: float = 0.002) -> bool:
+    starts = all(part[i] >= other[i] - slack for i in (0, 1))
+    return starts and all(part[i] <= other[i] + slack for i in (2, 3))
 
 
 def small_png(png: bytes, colors: int = 256, width: int = 1000) -> bytes:

@@ -15,10 +15,11 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox, BboxBase
 
 from mrcnn_steps.fonts import FAMILIES
 from mrcnn_steps.fonts import short as short
-from mrcnn_steps.notebook_picture import html_picture, small_png
+from mrcnn_steps.notebook_picture import Part, html_picture, small_png
 from mrcnn_steps.palette import BLUE, DASHED, DOTTED, GRAY, INK, PAPER, SKY, SOFT, SOLID
 
 # Lengths of stroke and gap in line widths.
@@ -33,6 +34,8 @@ MARGIN = 14
 MAX_HEIGHT = 740
 GAP = 14
 LINE, LEGEND_LINE = 18, 24
+# Half of the width of a legend's line.
+STROKE = 2
 
 
 class Swatch(NamedTuple):
@@ -62,7 +65,38 @@ class Picture(Figure):
         return file.getvalue()
 
     def _repr_html_(self) -> str:
-        return html_picture(small_png(self._repr_png_()), self.heading)
+        png = self._repr_png_()
+        return html_picture(small_png(png), self.heading, colored_parts(self))
+
+
+def colored_parts(figure: Figure, page: Bbox | None = None) -> list[Part]:
+    """Find what must keep its colors: photos and masks, and the legend of what is drawn on them.
+
+    Args:
+        figure: as it was drawn last.
+        page: the part of the figure that was saved, in pixels; by default all of it.
+
+    Returns:
+        The parts, none where no panel holds a picture.
+    """
+    paper: BboxBase = page or figure.bbox
+    pictures = [
+        Bbox.intersection(image.get_window_extent(), ax.get_window_extent())
+        for ax in figure.axes
+        for image in ax.images
+    ]
+    lines = [artist for artist in figure.artists if isinstance(artist, Line2D) and pictures]
+    strokes = [line.get_window_extent().padded(STROKE) for line in lines]
+    return [
+        (
+            (box.x0 - paper.x0) / paper.width,
+            (paper.y1 - box.y1) / paper.height,
+            (box.x1 - paper.x0) / paper.width,
+            (paper.y1 - box.y0) / paper.height,
+        )
+        for box in (*pictures, *strokes)
+        if box is not None
+    ]
 
 
 def plural(count: int, noun: str) -> str:

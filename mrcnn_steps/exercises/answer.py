@@ -1,6 +1,5 @@
 """What the tutor says, in a terminal and in a notebook."""
 
-import base64
 import html
 import io
 import re
@@ -10,15 +9,15 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from torch import Tensor
 
+from mrcnn_steps.draw.style import colored_parts
+from mrcnn_steps.notebook_picture import html_picture
 from mrcnn_steps.palette import EXPECTED, GIVEN
 
 # Larger tensors are described, not printed.
 MOST_NUMBERS = 64
-
-# White behind the picture also where the notebook is dark.
-IMAGE_STYLE = 'style="max-width:100%;background:white;margin-top:.6em"'
 
 
 class Text(str):
@@ -127,8 +126,7 @@ class Answer:
             )
         figure = self.figure()
         if figure is not None:
-            address = _png_address(figure)
-            parts.append(f'<img alt="Where the values differ" src="{address}" {IMAGE_STYLE}>')
+            parts.append(_picture(figure))
         style = f"border-left:4px solid {color};padding:.3em .9em;margin:.4em 0;max-width:52em"
         return f'<div style="{style}">{"".join(parts)}</div>'
 
@@ -141,10 +139,13 @@ def _with_code(line: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(line))
 
 
-def _png_address(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80, bbox_inches="tight")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _picture(figure: Figure) -> str:
+    figure.set_dpi(80)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", bbox_inches="tight", pad_inches=0.1)
+    saved = figure.get_tightbbox().padded(0.1)
+    page = Bbox(saved.get_points() * figure.dpi)
+    return html_picture(png.getvalue(), "Where the values differ", colored_parts(figure, page))
 
 
 def _indented(start: str, text: str) -> str:

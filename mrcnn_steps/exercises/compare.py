@@ -164,7 +164,8 @@ def same_parts(parts: Parts, others: Parts, tolerance: float) -> bool:
 
 def _difference(expected: Tensor, given: Tensor, tolerance: float) -> str:
     if expected.shape != given.shape:
-        return f"{len(expected)} rows expected, {len(given)} given."
+        rows = "row" if len(expected) == 1 else "rows"
+        return f"{len(expected)} {rows} expected, {len(given)} given."
     differs = ~_close(expected, given, tolerance)
     if given.is_floating_point() and bool((given.isnan() & differs).any()):
         return "There is a NaN in your result."

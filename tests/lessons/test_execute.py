@@ -64,7 +64,7 @@ def test_pictures_lose_colors_until_the_notebook_is_small():
     execute.shrink_pictures(book, tight)
     assert len(nbformat.writes(book)) < tight
     text = book.cells[1].outputs[0].data["text/html"]
-    assert text.startswith('<p><img alt="&lt;noise&gt;"')
+    assert '<img alt="&lt;noise&gt;"' in text
     [picture] = execute.pictures_in(text)
     assert Image.open(io.BytesIO(picture)).size == (300, 200)
 

@@ -252,9 +252,12 @@ def _write_labels(
     """Write the labels on top of everything."""
     pen, taken = ImageDraw.Draw(image), np.zeros((0, 4))
     for layer in layers:
-        labels = layer.labels or ()
-        for row in [row for row in np.flatnonzero(rows[layer.name]) if labels and labels[row]]:
-            text, color = one_line(labels[row]), color_of(layer, row)
+        if layer.labels is None:
+            continue
+        for row in np.flatnonzero(rows[layer.name]).tolist():
+            text, color = one_line(layer.labels[row]), color_of(layer, row)
+            if not text:
+                continue
             font, box = pillow_font(text, 11), _near(anchor_box(layer, row), scale)
             tag = _free_place(box, font.getlength(text) + 6, image.size, taken)
             if tag is None or len(taken) == MAX_LABELS:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import publish_display_data
 
-from mrcnn_steps.notebook_picture import html_picture
+from mrcnn_steps.notebook_picture import WHOLE, html_picture
 
 if TYPE_CHECKING:
     from mrcnn_widgets.viewer.canvas import Canvas
@@ -59,7 +59,7 @@ class StaticView:
         name = f"mrv-{self.model_id}"
         self.add_class(name)  # type: ignore[attr-defined]
         publish_display_data({WIDGET: data.pop(WIDGET), "text/plain": ""})
-        picture = html_picture(base64.b64decode(data["image/png"]), self.in_words())
+        picture = html_picture(base64.b64decode(data["image/png"]), self.in_words(), [WHOLE])
         data["text/html"] = (
             f"<style>{HIDING.replace('NAME', name)}</style>"
             f'<div class="{name}-twin">{picture}<p>{HOW}</p></div>'
