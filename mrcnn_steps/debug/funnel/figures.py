@@ -1,5 +1,6 @@
 """The figures of a funnel: what rows add up to, as pure functions of them."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,14 +156,17 @@ class Figures:
     @cached_property
     def kinds(self) -> tuple[Kind, ...]:
         """Every kind of false positive."""
-        scores: dict[str, list[float]] = {kind: [] for kind in KINDS}
-        for photo in self.photos():
-            for each in photo.detections:
-                if each.kind in scores:
-                    scores[each.kind].append(each.score)
+        wrong: Counter[tuple[str, bool]] = Counter(
+            (each.kind, each.score >= SURE) for photo in self.photos() for each in photo.detections
+        )
         return tuple(
-            Kind(kind, len(own), sum(each >= SURE for each in own), gain_of_kind(self.claims, kind))
-            for kind, own in scores.items()
+            Kind(
+                kind,
+                wrong[kind, True] + wrong[kind, False],
+                wrong[kind, True],
+                gain_of_kind(self.claims, kind),
+            )
+            for kind in KINDS
         )
 
     @cached_property
