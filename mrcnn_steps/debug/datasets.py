@@ -41,6 +41,8 @@ class Entry:
         annotation_ids: of each of the sample's objects: the file's, or else its row.
         labelled: the names of the classes of which every object in the photo is annotated; None:
             all are.
+        pixels: [3, H, W] what the dataset gives for a photo, where that leaves 0…1; the sample's
+            image is black then.
     """
 
     sample: Sample
@@ -48,6 +50,7 @@ class Entry:
     name: str
     annotation_ids: tuple[int, ...]
     labelled: frozenset[str] | None = None
+    pixels: Float[Tensor, "3 H W"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +78,7 @@ def outline_at(dataset: Dataset, index: int, class_names: Sequence[str] | None =
     """Give the objects of a photo; those of a `CocoFolder` without opening it. See `entry_at`."""
     whole, place = _whole(dataset, index)
     if not isinstance(whole, CocoFolder):
-        one = sample_at(dataset, index, class_names)
+        one = entry_at(dataset, index, class_names, any_range=True).sample
         height, width = one.image.shape[1:]
         return Outline(
             (height, width), one.boxes, one.labels, one.crowd, one.filled, one.class_names
@@ -94,7 +97,12 @@ def outline_at(dataset: Dataset, index: int, class_names: Sequence[str] | None =
     )
 
 
-def entry_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = None) -> Entry:
+def entry_at(
+    dataset: Dataset,
+    index: int,
+    class_names: Sequence[str] | None = None,
+    any_range: bool = False,
+) -> Entry:
     """Read a photo of a dataset.
 
     The boxes of a `CocoFolder` are the file's own, where it has any, and not those of the masks:
@@ -105,6 +113,8 @@ def entry_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = N
         index: which photo.
         class_names: of a dataset of pairs that has no attribute `class_names`: the name of each
             label, the background first, such as the model's. Labels without a name are numbered.
+        any_range: also take a pair whose photo leaves 0…1, since it was normalized already, or
+            never divided by 255. Nobody can tell what it looked like; see `Entry.pixels`.
 
     Returns:
         The photo and its ids.
@@ -114,11 +124,13 @@ def entry_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = N
         ValueError: a target is not what `Sample.from_target` takes; names the photo.
         OSError: a photo cannot be read.
     """
-    found = dataset[index]
+    found, pixels = dataset[index], None
     if isinstance(found, Sample):
         name, image_id = found.name, None
     elif isinstance(found, tuple | list) and len(found) == 2 and isinstance(found[1], Mapping):
         image, target = found
+        if any_range and _leaves_unit_range(image):
+            image, pixels = torch.zeros(image.shape, dtype=torch.uint8), image
         image_id = target.get("image_id")
         found = _from_target(dataset, index, image, target, class_names)
         name = found.name
@@ -128,7 +140,7 @@ def entry_at(dataset: Dataset, index: int, class_names: Sequence[str] | None = N
     if isinstance(whole, CocoFolder):
         return _coco_entry(whole, place, found)
     rows = tuple(range(len(found.labels)))
-    return Entry(found, _whole_number(image_id, place), name, rows)
+    return Entry(found, _whole_number(image_id, place), name, rows, pixels=pixels)
 
 
 def _coco_entry(folder: CocoFolder, index: int, found: Sample) -> Entry:
@@ -219,6 +231,12 @@ def _from_target(
         raise TypeError(f"dataset[{index}]: {error}") from error
     except ValueError as error:
         raise ValueError(f"dataset[{index}]: {error}") from error
+
+
+def _leaves_unit_range(image: Any) -> bool:
+    if not isinstance(image, Tensor) or not image.is_floating_point() or not image.numel():
+        return False
+    return bool(image.isfinite().all() and (image.min() < 0 or image.max() > 1))
 
 
 def _whole_number(found: Any, otherwise: int) -> int:

@@ -13,6 +13,7 @@ from mrcnn_steps.debug.datasets import (
     class_names_of,
     entry_at,
     image_id_at,
+    outline_at,
     photo_name_at,
     sample_at,
 )
@@ -131,3 +132,25 @@ def test_something_else_is_refused_by_index_and_type(item, message):
 def test_a_wrong_target_is_refused_by_index():
     with pytest.raises(ValueError, match=r"dataset\[0\]: target\['labels'\]"):
         entry_at([(IMAGE, {"boxes": BOXES})], 0)
+
+
+@pytest.mark.parametrize("image", [IMAGE.float() + 255, IMAGE.float() - 0.001])
+def test_a_photo_that_leaves_the_range_of_a_model_is_taken_where_it_is_asked_for(image):
+    given = [(image, pair()[1])]
+    with pytest.raises(ValueError, match=r"dataset\[0\]: image: expected floating point in 0…1"):
+        entry_at(given, 0)
+    entry = entry_at(given, 0, any_range=True)
+    assert entry.pixels is image
+    assert not entry.sample.image.any()
+    assert torch.equal(entry.sample.boxes, BOXES)
+    assert torch.equal(outline_at(given, 0).boxes, BOXES)
+
+
+def test_a_photo_in_range_is_not_told_twice():
+    for image in (IMAGE, IMAGE.float() + 1):
+        assert entry_at([(image, pair()[1])], 0, any_range=True).pixels is None
+
+
+def test_a_photo_of_no_numbers_is_refused():
+    with pytest.raises(ValueError, match="image: expected floating point in 0…1, found nan"):
+        entry_at([(IMAGE.float() / 0, pair()[1])], 0, any_range=True)

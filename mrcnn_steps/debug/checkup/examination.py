@@ -48,6 +48,7 @@ class Examination:
         own: the normalization that the model's transform applies.
         start: the setup that the others differ from.
         iou: from which IoU on a box is an object's.
+        pixels: [3, H, W] what the model is given, where that is not the sample's image in 0…1.
 
     Attributes:
         objects: [G] rows of the sample's annotations that count: no crowds, with pixels, and of a
@@ -64,11 +65,12 @@ class Examination:
         own: Normalization,
         start: Setup,
         iou: float,
+        pixels: Float[Tensor, "3 H W"] | None = None,
     ) -> None:
         self._model, self._sample, self._own, self._iou = model, sample, own, iou
         self._start, self._kept = start, dict[str, dict[Hashable, Any]]()
         weight = next(model.parameters())
-        photo = sample.image.to(weight.device).to(weight.dtype) / 255
+        photo = sample.image.to(weight) / 255 if pixels is None else pixels.to(weight)
         number = {name: label for label, name in enumerate(class_names)}
         rows, _ = participants(sample)
         named = [number.get(sample.class_names[label], 0) for label in sample.labels[rows].tolist()]

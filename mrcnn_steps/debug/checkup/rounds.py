@@ -53,8 +53,9 @@ class Ward:
 
     def open(self, index: int, start: Setup) -> tuple[int, Examination]:
         """Open a photo: its id, and its examination."""
-        entry = entry_at(self.dataset, index, self.class_names)
-        photo = Examination(self.model, entry.sample, self.class_names, self.own, start, self.iou)
+        entry = entry_at(self.dataset, index, self.class_names, any_range=True)
+        sample, pixels = entry.sample, entry.pixels
+        photo = Examination(self.model, sample, self.class_names, self.own, start, self.iou, pixels)
         return entry.image_id, photo
 
 

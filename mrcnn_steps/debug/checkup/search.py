@@ -10,7 +10,7 @@ from mrcnn_steps.debug.checkup.normalizations import PROBE, applied_normalizatio
 from mrcnn_steps.debug.checkup.rounds import Baseline, Effect, Ward, best, look, try_all
 from mrcnn_steps.debug.checkup.setup import Setup
 from mrcnn_steps.debug.checkup.significance import ENOUGH_PHOTOS, LEAST_PHOTOS, by_photo
-from mrcnn_steps.debug.datasets import Dataset, sample_at
+from mrcnn_steps.debug.datasets import Dataset, entry_at
 from mrcnn_steps.debug.findings import Finding
 from mrcnn_steps.debug.rerun import variant
 from mrcnn_steps.model.mode import evaluating
@@ -98,7 +98,7 @@ def _class_names(
         standard.rpn.box_coder = BoxCoder(UNWEIGHTED)
     plain = next(model.parameters()).new_zeros((3, PROBE, PROBE))
     count = trace(standard, plain, given).classification.probs.shape[1]
-    return model_class_names(model, given, count, sample_at(dataset, 0, given))
+    return model_class_names(model, given, count, entry_at(dataset, 0, given, True).sample)
 
 
 def _finding(effect: Effect, before: Baseline) -> Finding:

@@ -57,8 +57,7 @@ def overview(figures: Figures) -> list[str]:
     """Say in a sentence what was found."""
     total, found = len(figures.objects), figures.found
     said = f"{plural(figures.count, 'photo')}, {plural(total, 'object')}"
-    unread = len(figures.rows) - figures.count
-    told = [f"{plural(unread, 'photo')} could not be read."] if unread else []
+    told = _unread(figures)
     if not total:
         return [f"{said}: nothing to find.", *told]
     interval = span(wilson(found, total))
@@ -70,6 +69,16 @@ def overview(figures: Figures) -> list[str]:
         rule = RECALL_RULE.format(iou=figures.iou)
         lines.append(f"Proposal recall {percent(figures.proposal_recall)}: {rule}.")
     return lines + told
+
+
+def _unread(figures: Figures) -> list[str]:
+    """Count the photos that could not be read, and say why the first one could not."""
+    count = len(figures.rows) - figures.count
+    if not count:
+        return []
+    why = next(each.error for each in figures.rows if each.error is not None)
+    first = ", the first" if count > 1 else ""
+    return [printable(f"{plural(count, 'photo')} could not be read{first}: {why}.")]
 
 
 def _gates(figures: Figures) -> list[str]:

@@ -284,6 +284,15 @@ CODES: dict[str, Code] = {
     "input_0_255": Code(
         "error", "input", "in 0…255", "Divide photos by 255 before they reach the model."
     ),
+    "input_overshoots": Code(
+        "error",
+        "input",
+        "with values a little below 0 or above 1",
+        "Cut them off after resizing: image.clamp(0, 1).",
+    ),
+    "input_not_finite": Code(
+        "error", "input", "with NaN or infinity", "Look what the data set divides by."
+    ),
     "input_too_dark": Code("error", "input", "divided by 255 twice", "Divide photos by 255 once."),
     "input_refused": Code(
         "error", "input", "that the model refuses", "Give float photos [3, H, W] in 0…1."

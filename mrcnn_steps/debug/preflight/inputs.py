@@ -1,6 +1,7 @@
 """What the backbone sees of a photo, against what the model's transform would give."""
 
 from collections.abc import Iterable
+from math import isfinite
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,8 @@ from mrcnn_steps.model.mode import evaluating
 # Photos that are shown to the model.
 PHOTOS = 8
 
-# Below this, and above that, no photo in 0…1 has values. An interpolation may overshoot a little.
+# Below this, and above that, no photo that was meant in 0…1 has values. An interpolation may
+# overshoot by less.
 LOWEST, HIGHEST = -0.05, 1.05
 
 # The brightest value of photos that were divided by 255 twice.
@@ -68,10 +70,14 @@ def check_range(image: Tensor, image_id: int, findings: Findings) -> None:
 
 
 def _code_of_range(low: float, high: float) -> str | None:
+    if not (isfinite(low) and isfinite(high)):
+        return "input_not_finite"
     if low < LOWEST:
         return "input_normalized_twice"
     if high > HIGHEST:
         return "input_0_255"
+    if low < 0 or high > 1:
+        return "input_overshoots"
     return "input_too_dark" if 0 < high < DARKEST else None
 
 
@@ -80,7 +86,8 @@ def check_input(model: FasterRCNN, images: Iterable[Tensor], findings: Findings)
 
     Args:
         model: any Mask R-CNN or Faster R-CNN of torchvision's.
-        images: [3, H, W] each, as they would be given to the model.
+        images: [3, H, W] each, as the data set gives them. What `check_range` tells of them is
+            undone first: here the model is on trial.
         findings: where they go.
     """
     stem = next((part for part in model.backbone.modules() if isinstance(part, nn.Conv2d)), None)
@@ -90,9 +97,12 @@ def check_input(model: FasterRCNN, images: Iterable[Tensor], findings: Findings)
     seen, given = [], []
     for image in images:
         photo = image.to(weight) / (1 if image.is_floating_point() else 255)
+        if not photo.isfinite().all():
+            continue
+        photo = _in_unit_range(model, photo)
         try:
             seen.append(_seen(model, stem, photo))
-            given.append(_transformed(model, _in_unit_range(model, photo)))
+            given.append(_transformed(model, photo))
         except (ValueError, TypeError, RuntimeError) as error:
             findings.add("input_refused", str(error).strip().split("\n")[0])
             return

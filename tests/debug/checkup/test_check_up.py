@@ -9,10 +9,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torchvision.transforms.functional import normalize
 
 from mrcnn_steps.data import sample, samples
 from mrcnn_steps.debug import Finding, check_up
 from tests.debug.scenes import imagined, set_to
+
+MEAN, DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +84,7 @@ def test_two_mistakes_at_once_are_both_found(model, photos):
     assert [each.gain for each in found] == sorted((each.gain for each in found), reverse=True)
 
 
-def test_delta_weights_of_the_rpn_with_which_no_model_can_be_traced(model, photos):
+def test_delta_weights_of_the_rpn_with_which_no_model_was_trained(model, photos):
     ill = copy.deepcopy(model)
     ill.rpn.box_coder.weights = (10.0, 10.0, 5.0, 5.0)
     first, *_ = look(ill, photos)
@@ -98,6 +101,22 @@ def test_pairs_of_torchvision_will_do(model, photos):
         first, *_ = look(model, pairs)
     assert first.code == "detection_limit"
     assert set(first.image_ids) <= set(range(70, 75))
+
+
+@pytest.mark.parametrize(
+    ("code", "as_given"),
+    [
+        ("input_range", lambda image: image * 255),
+        ("normalization_twice", lambda image: normalize(image, MEAN, DEVIATION)),
+    ],
+)
+def test_pairs_whose_photos_leave_the_range_of_a_model(model, photos, code, as_given):
+    pairs = [
+        (as_given(photo.image / 255), {"boxes": photo.boxes, "labels": photo.labels})
+        for photo in photos
+    ]
+    first, *_ = look(model, pairs)
+    assert first.code == code
 
 
 def test_too_few_photos_are_said_to_be_too_few(model, photos):

@@ -73,7 +73,9 @@ def test_says_how_many_photos_could_not_be_read():
     broken = a_photo(2, error="2.jpg: no such file")
     text = table(Figures([a_photo(1, (an_object(),), (a_detection(),)), broken]))
     assert text.startswith("1 photo, 1 object: 1 found")
-    assert "\n1 photo could not be read.\n" in text
+    assert "\n1 photo could not be read: 2.jpg: no such file.\n" in text
+    two = table(Figures([broken, a_photo(3, error="3.jpg: no such file")]))
+    assert "\n2 photos could not be read, the first: 2.jpg: no such file." in two
     assert "could not be read" not in table(Figures(PHOTOS))
 
 

@@ -79,6 +79,7 @@ IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
         ("input_0_255", lambda photo: photo * 255),
         ("input_normalized_twice", lambda photo: normalize(photo, **IMAGENET)),
         ("input_too_dark", lambda photo: photo / 255),
+        ("input_overshoots", lambda photo: photo * 1.02),
     ],
 )
 @pytest.mark.parametrize("with_model", [False, True])
@@ -87,7 +88,21 @@ def test_images_in_another_range(tiny, code, image, with_model):
     assert {each.code for each in findings if each.level == "error"} == {code}
     [found] = [each for each in findings if each.code == code]
     assert found.image_ids == (1, 2, 3)
+    assert found.sentence.startswith("Found 3 inputs")
     assert "mean" in found.sentence
+
+
+def test_numbers_that_are_none(tiny):
+    findings = preflight(changed(lambda photo: photo / photo.min()), tiny)
+    [error] = [each for each in findings if each.level == "error"]
+    assert (error.code, error.image_ids) == ("input_not_finite", (1, 2, 3))
+
+
+def test_a_data_set_and_a_model_that_both_normalize_wrongly(tiny):
+    model = copy.deepcopy(tiny)
+    hooked(model)
+    found = {each.code for each in preflight(changed(lambda photo: photo * 255), model)}
+    assert {"input_0_255", "input_changed"} <= found
 
 
 class Normalizing(nn.Sequential):
