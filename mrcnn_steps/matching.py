@@ -106,8 +106,9 @@ def match(
         crowd_labels: [K] their classes.
         iou: threshold, reached or exceeded; for a crowd, intersection / area of the detection.
         score_threshold: score that a detection has to exceed to take part.
-        known_labels: the classes of which every object is annotated; detections of other classes
-            are ignored and take no object. All without.
+        known_labels: the classes of which every object is annotated; of other classes, a detection
+            without an object is ignored: it may have found one that is not annotated (as in LVIS,
+            Gupta et al. 2019). All without.
 
     Returns:
         The matches, on the device of the boxes.
@@ -133,18 +134,17 @@ def match(
     object_of = np.full(len(boxes), NOTHING)
     detection_of = np.full(len(objects), NOTHING)
     ignored = np.zeros(len(boxes), dtype=bool)
+    unsure = np.zeros(len(boxes), dtype=bool)
     if known_labels is not None:
-        ignored = ~np.isin(labels.cpu().numpy(), list(known_labels))
+        unsure = ~np.isin(labels.cpu().numpy(), list(known_labels))
     order = scores.argsort(descending=True, stable=True)
     for row in order[scores[order] > score_threshold].tolist():
-        if ignored[row]:
-            continue
         best = _last_best(reach[row])
         if best is not None and reach[row, best] >= least:
             object_of[row], detection_of[best] = best, row
             reach[:, best] = NOTHING
         else:
-            ignored[row] = (reach_crowd[row] >= least).any()
+            ignored[row] = unsure[row] or (reach_crowd[row] >= least).any()
     return Matches(
         *(torch.from_numpy(part).to(boxes.device) for part in (object_of, detection_of, ignored))
     )

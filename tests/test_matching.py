@@ -159,13 +159,13 @@ def test_an_object_goes_before_a_crowd_that_overlaps_more():
     assert not found.ignored.any()
 
 
-def test_detections_of_classes_that_are_not_annotated_are_ignored():
+def test_a_detection_of_a_class_that_is_not_annotated_throughout_is_right_or_ignored():
     one = boxes((0, 0, 10, 10), (50, 0, 60, 10))
     scene = (one, whole(1, 2), torch.ones(2), one[:1], whole(1), one[:0], whole())
     assert match(*scene, known_labels={1}).ignored.tolist() == [False, True]
     assert match(*scene, known_labels={1}).object_of.tolist() == [0, -1]
-    assert match(*scene, known_labels={2}).ignored.tolist() == [True, False]
-    assert match(*scene, known_labels={2}).object_of.tolist() == [-1, -1]
+    assert match(*scene, known_labels={2}).ignored.tolist() == [False, False]
+    assert match(*scene, known_labels={2}).object_of.tolist() == [0, -1]
 
 
 def test_below_the_score_threshold_nothing_takes_part():

@@ -38,7 +38,8 @@ def evaluate(
 ) -> Record | None:
     """Measure a model on a COCO data set.
 
-    Photos with `labelled_category_ids` are measured on these classes only.
+    In photos with `labelled_category_ids`, a detection of another class that finds no object is
+    ignored, neither right nor wrong; see `mrcnn_steps.matching.match`.
 
     Args:
         model: A torchvision detection model in eval mode, with the attribute `class_names`; its
@@ -168,9 +169,7 @@ def measure(
         for boxes in proposals
         for count in PROPOSALS
     ]
-    labeled = folder.labelled_labels(index)
-    known = None if labeled is None else {folder.category_ids[label - 1] for label in labeled}
-    found = coco_results(prediction, folder.image_ids[index], category_of, known, photo_size)
+    found = coco_results(prediction, folder.image_ids[index], category_of, photo_size)
     return found, best, len(objects)
 
 
@@ -215,16 +214,11 @@ def coco_results(
     prediction: dict[str, Tensor],
     image_id: int,
     category_of: dict[int, int],
-    known: set[int] | None,
     photo_size: tuple[int, int],
 ) -> list[Record]:
     """Give a model's prediction in COCO's format of results."""
     labels = prediction["labels"].tolist()
-    rows = [
-        row
-        for row, label in enumerate(labels)
-        if label in category_of and (known is None or category_of[label] in known)
-    ]
+    rows = [row for row, label in enumerate(labels) if label in category_of]
     boxes = prediction["boxes"].cpu()
     sizes = torch.cat((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), dim=1).tolist()
     scores = prediction["scores"].tolist()
@@ -355,6 +349,7 @@ def average_precision(folder: CocoFolder, detections: list[Record], kind: str) -
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCOeval(ground_truth(folder, kind), coco_object(folder, found), kind)
         coco.evaluate()
+        ignore_unsure(coco, folder)
         coco.accumulate()
         coco.summarize()
     # [IoU, recall, class, area, detections]: any area, 100 detections
@@ -377,6 +372,23 @@ def average_precision(folder: CocoFolder, detections: list[Record], kind: str) -
     return {
         name: percent(float(value)) for name, value in zip(OVERALL, coco.stats[:6], strict=True)
     } | {"classes": classes}
+
+
+def ignore_unsure(coco: Any, folder: CocoFolder) -> None:
+    """Ignore detections that find nothing where not every object of their class is annotated.
+
+    Args:
+        coco: pycocotools' evaluation, photo by photo, not yet accumulated.
+        folder: The photos.
+    """
+    known = {
+        image_id: {folder.category_ids[label - 1] for label in labels}
+        for index, image_id in enumerate(folder.image_ids)
+        if (labels := folder.labelled_labels(index)) is not None
+    }
+    for each in filter(None, coco.evalImgs):
+        if each["category_id"] not in known.get(each["image_id"], {each["category_id"]}):
+            each["dtIgnore"] |= each["dtMatches"] == 0
 
 
 def table(metrics: Record) -> str:

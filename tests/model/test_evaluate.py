@@ -188,6 +188,20 @@ def test_a_class_the_photo_is_not_labeled_for_does_not_count(
     assert measured(folder, predictions)["box"]["classes"]["dog"]["AP"] == 100
 
 
+def test_an_annotated_object_counts_also_in_a_photo_not_labeled_for_its_class(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = write(content, tmp_path)
+    predictions = [truth(folder[i]) for i in range(4)]
+    for image in content["images"]:
+        image["labelled_category_ids"] = []
+    folder = write(content, tmp_path)
+    metrics = measured(folder, predictions)
+    assert metrics["box"]["AP"] == metrics["mask"]["AP"] == 100
+    nothing = [{name: value[:0] for name, value in each.items()} for each in predictions]
+    assert measured(folder, nothing)["box"]["AP"] == 0
+
+
 def test_no_detection_scores_0(content: dict[str, Any], tmp_path: Path) -> None:
     folder = write(content, tmp_path)
     nothing = [{name: v[:0] for name, v in truth(folder[i]).items()} for i in range(4)]

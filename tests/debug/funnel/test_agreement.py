@@ -16,7 +16,13 @@ from pycocotools.cocoeval import COCOeval
 
 from mrcnn_steps.data import CocoFolder
 from mrcnn_steps.debug.funnel import funnel
-from mrcnn_steps.model.evaluate import category_ids, coco_object, ground_truth, measure
+from mrcnn_steps.model.evaluate import (
+    category_ids,
+    coco_object,
+    ground_truth,
+    ignore_unsure,
+    measure,
+)
 from mrcnn_steps.tracing import trace
 from tests.debug.scenes import set_to
 
@@ -35,6 +41,7 @@ def evaluated(model, folder):
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCOeval(ground_truth(folder, "bbox"), coco_object(folder, found), "bbox")
         coco.evaluate()
+        ignore_unsure(coco, folder)
         coco.accumulate()
     return coco, float((torch.cat(best) >= 0.5).double().mean())
 
@@ -91,6 +98,21 @@ def test_with_a_higher_score_threshold_and_few_detections(small, dataset):
     with set_to(small, {"roi_heads.score_thresh": 0.3, "roi_heads.detections_per_img": 5}):
         found, objects = agree(small, dataset)
     assert 0 < found < objects
+
+
+def test_where_not_every_class_is_annotated_throughout(tmp_path, small, dataset):
+    """Chairs are, in the first photo; a person who is found and was not drawn is no mistake."""
+    content = json.loads(dataset.annotations.read_text())
+    first = content["images"][0] | {"labelled_category_ids": [157]}
+    own = [each for each in content["annotations"] if each["image_id"] == first["id"]]
+    path = tmp_path / "labelled.json"
+    path.write_text(json.dumps(content | {"images": [first], "annotations": own}))
+    folder = CocoFolder(dataset.images, path)
+    found, objects = agree(small, folder)
+    assert 0 < found < objects
+    [photo] = funnel(small, folder, progress=False).photos
+    kinds = {each.kind for each in photo.detections if each.name == "person"}
+    assert kinds == {"", "ignored"}
 
 
 @pytest.mark.parametrize("seed", range(3))
