@@ -31,6 +31,10 @@ LOOSE: dict[str, tuple[str, Value]] = {
     "roi_heads.detections_per_img": ("detection_limit", 100),
 }
 
+# Limits that are too low for photos with many objects even where they are the usual ones, and how
+# many times as much is tried then.
+CROWDED, MORE = ("rpn.post_nms_top_n", "roi_heads.detections_per_img"), 3
+
 
 @dataclass(frozen=True)
 class Treatment:
@@ -235,6 +239,8 @@ def _of_settings(model: FasterRCNN, setup: Setup) -> Iterator[Treatment]:
     changed = dict(setup.settings)
     for name, (gate, value) in LOOSE.items():
         now = changed.get(name, value_in(model, name))
+        if name in CROWDED and now >= value:
+            value = MORE * now
         if (now > value) if name in FLOORS else (now < value):
             yield Treatment(
                 gate,
