@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.checkup_faults [--images DIR --annotations FILE] [FAULT …]
 
-Without a folder it runs on the bundled photos, of which there are too few for faults that cost a
-good model next to nothing.
+Two faults at once are written "BGR & limit 3", and no fault "none". Without a folder it runs on the
+bundled photos, of which there are too few for faults that cost a good model next to nothing.
 """
 
 import argparse
@@ -18,9 +18,11 @@ from torchvision.models.detection import MaskRCNN
 
 from mrcnn_steps import load_model, sample, samples
 from mrcnn_steps.data import CocoFolder, Sample
+from mrcnn_steps.debug import check_up
 from mrcnn_steps.debug.checkup.normalizations import applied_normalization
 from mrcnn_steps.debug.checkup.rounds import Baseline, Effect, Ward, best, look, try_all
 from mrcnn_steps.debug.checkup.setup import Setup
+from mrcnn_steps.debug.findings import Finding
 
 Photos = list[Sample]
 Change = Callable[[MaskRCNN, Photos], tuple[MaskRCNN, Photos] | None]
@@ -174,14 +176,32 @@ def main() -> None:
         healthy = means(look(ward_of(model, photos), Setup()))
         print(f"{len(photos)} photos; healthy: score {healthy[0]:.4f}, mask IoU {healthy[1]:.4f}")
         for name in args.faults or FAULTS:
-            code, change = FAULTS[name]
             start = time.perf_counter()
-            ill = copy.deepcopy(model)
-            ill, shown = change(ill, photos) or (ill, photos)
+            ill, shown = copy.deepcopy(model), photos
+            for part in name.split(" & ") if name != "none" else ():
+                code, change = FAULTS[part]
+                ill, shown = change(ill, shown) or (ill, shown)
+            if name not in FAULTS:
+                report_findings(name, check_up(ill, shown, progress=False), start)
+                continue
             ward = ward_of(ill, shown)
             before = look(ward, Setup())
             effects = try_all(ward, Setup(), before)
             report(name, code, healthy, before, effects, time.perf_counter() - start)
+
+
+def report_findings(name: str, findings: tuple[Finding, ...], start: float) -> None:
+    expected = {FAULTS[part][0] for part in name.split(" & ")} if name != "none" else set()
+    first = {finding.code for finding in findings[: 3 if expected else None]}
+    named = expected <= first if expected else not first
+    print(
+        f"{name:40} {'named' if named else 'NOT  '} {time.perf_counter() - start:5.0f} s  "
+        + "; ".join(
+            f"{each.code} ({each.treatment}) {each.gain:+.3f} p {each.p_value:.2g}"
+            for each in findings
+        ),
+        flush=True,
+    )
 
 
 def report(
