@@ -30,13 +30,19 @@ class Clues:
     Attributes:
         confusions: [C, C] of the objects of each label: how sure each class is called there.
         fits: [S] how well the likely boxes cover the objects, were the anchors so much larger.
+        most_objects: that one photo has.
     """
 
     confusions: Float[Tensor, "C C"]
     fits: Float[Tensor, "S"]
+    most_objects: int
 
     def __add__(self, other: "Clues") -> "Clues":
-        return Clues(self.confusions + other.confusions, self.fits + other.fits)
+        return Clues(
+            self.confusions + other.confusions,
+            self.fits + other.fits,
+            max(self.most_objects, other.most_objects),
+        )
 
     @property
     def anchor_scale(self) -> float | None:
@@ -78,7 +84,7 @@ class Clues:
 
 def no_clues(classes: int) -> Clues:
     """Give what no photo says."""
-    return Clues(torch.zeros((classes, classes)), torch.zeros(len(SCALES)))
+    return Clues(torch.zeros((classes, classes)), torch.zeros(len(SCALES)), 0)
 
 
 def clues(photo: Examination, setup: Setup, classes: int, iou: float) -> Clues:
@@ -97,7 +103,7 @@ def clues(photo: Examination, setup: Setup, classes: int, iou: float) -> Clues:
     confusions = said.new_zeros((classes, classes)).index_add(0, photo.labels, said)
     # The score of no object.
     confusions[:, 0] = 0
-    return Clues(confusions.float().cpu(), _fits(photo, setup).float().cpu())
+    return Clues(confusions.float().cpu(), _fits(photo, setup).float().cpu(), len(photo.labels))
 
 
 def _fits(photo: Examination, setup: Setup) -> Tensor:

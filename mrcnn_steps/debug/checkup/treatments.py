@@ -31,9 +31,9 @@ LOOSE: dict[str, tuple[str, Value]] = {
     "roi_heads.detections_per_img": ("detection_limit", 100),
 }
 
-# Limits that are too low for photos with many objects even where they are the usual ones, and how
-# many times as much is tried then.
-CROWDED, MORE = ("rpn.post_nms_top_n", "roi_heads.detections_per_img"), 3
+# Limits that even as they usually are may be too low for a photo with many objects, how many times
+# as much is tried then, and the share of the limit that is many.
+LIMITS, MORE, MANY = ("rpn.post_nms_top_n", "roi_heads.detections_per_img"), 3, 0.5
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def treatments(
         *_of_rpn(model, setup),
         *_of_anchors(setup, clues),
         *_of_box_head(model, setup),
-        *_of_settings(model, setup),
+        *_of_settings(model, setup, clues),
     )
     return (*boxes, *_of_masks(setup)) if model.roi_heads.has_mask() else boxes
 
@@ -235,11 +235,11 @@ def _of_box_head(model: FasterRCNN, setup: Setup) -> Iterator[Treatment]:
         )
 
 
-def _of_settings(model: FasterRCNN, setup: Setup) -> Iterator[Treatment]:
+def _of_settings(model: FasterRCNN, setup: Setup, clues: Clues) -> Iterator[Treatment]:
     changed = dict(setup.settings)
     for name, (gate, value) in LOOSE.items():
         now = changed.get(name, value_in(model, name))
-        if name in CROWDED and now >= value:
+        if name in LIMITS and now >= value and clues.most_objects > MANY * now:
             value = MORE * now
         if (now > value) if name in FLOORS else (now < value):
             yield Treatment(

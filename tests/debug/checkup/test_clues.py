@@ -14,7 +14,7 @@ def said(pairs, classes=6):
     table = torch.zeros((classes, classes))
     for (label, called), score in pairs.items():
         table[label, called] = score
-    return Clues(table, FLAT)
+    return Clues(table, FLAT, 3)
 
 
 def test_a_permutation_of_what_was_seen():
@@ -48,14 +48,15 @@ def test_clues_add_up():
     both = said({(1, 2): 5.0}) + said({(1, 1): 6.0, (1, 2): 2.0})
     assert both.confusions[1].tolist() == [0, 6, 7, 0, 0, 0]
     assert both.fits.tolist() == [2.0] * len(SCALES)
+    assert both.most_objects == 3
 
 
 def test_a_scale_that_hardly_fits_better_is_the_models_own():
     fits = FLAT.clone()
     fits[SCALES.index(2.0)] = 1.01
-    assert Clues(torch.zeros((2, 2)), fits).anchor_scale is None
+    assert Clues(torch.zeros((2, 2)), fits, 3).anchor_scale is None
     fits[SCALES.index(2.0)] = 1.1
-    assert Clues(torch.zeros((2, 2)), fits).anchor_scale == 2.0
+    assert Clues(torch.zeros((2, 2)), fits, 3).anchor_scale == 2.0
 
 
 def test_the_scale_of_anchors_is_read_off_the_boxes(bundled, people):
