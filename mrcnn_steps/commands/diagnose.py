@@ -21,17 +21,19 @@ from mrcnn_steps.data import CocoFolder
 from mrcnn_steps.debug.checkup import check_up
 from mrcnn_steps.debug.coverage import Coverage, coverage
 from mrcnn_steps.debug.datasets import Dataset
+from mrcnn_steps.debug.fates import operating_threshold
 from mrcnn_steps.debug.findings import Finding, record, table
 from mrcnn_steps.debug.funnel import Funnel, funnel
 from mrcnn_steps.debug.funnel.results import from_results
 from mrcnn_steps.debug.funnel.row_folder import check_folder
-from mrcnn_steps.debug.funnel.running import evenly
+from mrcnn_steps.debug.funnel.running import evenly, silent_about_unknown_classes
 from mrcnn_steps.debug.funnel.unread import unread
 from mrcnn_steps.debug.preflight import preflight
 from mrcnn_steps.debug.priorities import what_first
 from mrcnn_steps.files import write_atomically, write_json
 from mrcnn_steps.model.evaluate import place_in_group
 from mrcnn_steps.model.processes import process_group
+from mrcnn_steps.settings import detection_settings
 from mrcnn_widgets.report import report
 
 # Photos that classic mistakes are undone on: more of them make the answer hardly surer.
@@ -107,6 +109,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _diagnose(args: argparse.Namespace, folder: CocoFolder, model: FasterRCNN) -> int:
+    # A score that is refused, is refused before all that takes time.
+    operating_threshold(detection_settings(model)["score_threshold"], 0.5, args.score)
     dataset: Dataset = folder if args.photos is None else evenly(folder, args.photos)
     first = place_in_group()[0] == 0
     data, cover = (_preflight(args, folder, model), _cover(model, dataset)) if first else ((), None)
@@ -129,14 +133,15 @@ def _diagnose(args: argparse.Namespace, folder: CocoFolder, model: FasterRCNN) -
 def _report(
     args: argparse.Namespace, found: Funnel, dataset: Dataset, model: FasterRCNN | None
 ) -> None:
-    report(
-        found,
-        args.out / "report.html",
-        model=model,
-        dataset=dataset,
-        photos=not args.no_photos,
-        command=_command(args),
-    )
+    with silent_about_unknown_classes():
+        report(
+            found,
+            args.out / "report.html",
+            model=model,
+            dataset=dataset,
+            photos=not args.no_photos,
+            command=_command(args),
+        )
 
 
 def _check_up(model: FasterRCNN, dataset: Dataset, found: Funnel) -> tuple[Finding, ...]:

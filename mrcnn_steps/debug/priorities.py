@@ -32,9 +32,10 @@ TRAINING = {
     "box": "train the box head on them: it moves a right box away",
     "merged": "it is one detection for two objects: look whether both are annotated rightly",
     "mask": "train the mask head on them, or check the outlines of the annotations",
-    UNEXPLAINED: "a model would tell at which gate, and what to do about it",
     "min_size": "enlarge the input: their boxes are all but empty",
 }
+
+UNTOLD = "--model would tell at which gate, and what to do about it"
 
 WRONG = {
     "localization": "train the box head longer, or on objects of this size",
@@ -76,6 +77,10 @@ def what_first(
             "first: every one that is right makes the model look worse than it is."
         )
     lines += [_of_gate(gate, figures, cover) for gate in _costliest(figures)]
+    missed = len(figures.objects) - figures.found
+    if missed and not figures.explained:
+        most = _most_common(figures, UNEXPLAINED)
+        lines.append(f"missed: {_objects(missed)} ({most}): {UNTOLD}.")
     lines += [_of_kind(kind) for kind in _costliest_kind(figures)]
     return tuple(map(printable, lines)) or ("Nothing stands out.",)
 
@@ -103,11 +108,21 @@ def _of_kind(kind: Kind) -> str:
 
 
 def _of_gate(gate: Gate, figures: Figures, cover: Coverage | None) -> str:
-    names = Counter(each.name for each in figures.objects if each.cause == gate.cause)
-    most = ", ".join(f"{name} {count:,}" for name, count in names.most_common(CLASSES))
+    most = _most_common(figures, gate.cause)
     price = "" if gate.gain is None else f", {gate.gain:+.1f} AP50 if it lost none"
-    objects = "1 object" if gate.lost == 1 else f"{gate.lost:,} objects"
-    return f"{gate.title}: {objects} lost ({most}){price}: {_remedy(gate.cause, cover)}."
+    return (
+        f"{gate.title}: {_objects(gate.lost)} lost ({most}){price}: {_remedy(gate.cause, cover)}."
+    )
+
+
+def _most_common(figures: Figures, cause: str) -> str:
+    """Give the classes that a cause takes most from."""
+    names = Counter(each.name for each in figures.objects if each.cause == cause)
+    return ", ".join(f"{name} {count:,}" for name, count in names.most_common(CLASSES))
+
+
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count:,} objects"
 
 
 def _remedy(cause: str, cover: Coverage | None) -> str:

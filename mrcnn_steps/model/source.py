@@ -1,6 +1,7 @@
 """`file.py:function`: a model that its owner's own code builds."""
 
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
@@ -43,10 +44,18 @@ def call(name: str) -> nn.Module:
         make = getattr(module, function, None)
         if not callable(make):
             raise ValueError(f"{path}: defines no function {function!r}, expected one")
+        _check_arguments(name, make)
         model = attempt(path, make)
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name}: returned {type(model).__name__}, expected a torch.nn.Module")
     return model
+
+
+def _check_arguments(name: str, make: Callable[..., object]) -> None:
+    try:
+        inspect.signature(make).bind()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}; expected a function without arguments") from None
 
 
 def attempt(path: Path, action: Callable[[], Result]) -> Result:

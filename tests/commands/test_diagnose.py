@@ -187,7 +187,10 @@ def test_what_cannot_be_diagnosed_ends_in_a_sentence(folder, tmp_path, capsys, c
     out = tmp_path / "out"
     given = dict(change)
     assert main(arguments(folder, out, *given.pop("more", ()), **given)) == 2
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert message in said.err
+    # Before anything that takes time.
+    assert not said.out
     assert not out.exists()
 
 
@@ -210,7 +213,9 @@ def test_results_of_another_framework_need_no_model(folder, tmp_path, capsys):
     given = ["--images", folder, "--annotations", folder / "annotations.json"]
     given += ["--detections", file, "--out", out]
     assert main(["diagnose", *map(str, given)]) == 0
-    assert "With --model, " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "With --model, " in printed
+    assert "1. missed: 1 object (cow 1): --model would tell" in printed
     causes = [each.cause for each in Funnel.from_json(out / "funnel.json").causes]
     assert sorted(causes) == ["found"] * (len(causes) - 1) + ["missed"]
     assert main(

@@ -82,7 +82,7 @@ def funnel(
             entry = entry_at(dataset, index, names)
         except (OSError, ValueError) as error:
             return unread_row(index, *known_at(dataset, index), error)
-        with _silent_about_unknown_classes():
+        with silent_about_unknown_classes():
             traced = trace(model, entry.sample, names)
         return photo_row(traced, entry, index, iou, score)
 
@@ -127,7 +127,7 @@ def _class_names(model: FasterRCNN, dataset: Dataset) -> tuple[str, ...]:
 
 
 @contextmanager
-def _silent_about_unknown_classes() -> Iterator[None]:
+def silent_about_unknown_classes() -> Iterator[None]:
     """Keep `trace` from telling, for every photo, what the rows count."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* left out, of classes that the model does not know")
