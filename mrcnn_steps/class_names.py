@@ -5,13 +5,17 @@ by name, and a difference is told as names: rows of a layer mean nothing to a re
 """
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # What the first class is called: by us, by torchvision's weights, by the notes.
 BACKGROUNDS = ("background", "__background__", "BG")
 
 # torchvision's name of a row that no class of COCO uses; the only one that may come twice.
 UNUSED = "N/A"
+
+# What can be iterated, and yet is no list in which each name has its place.
+NO_LISTS = (str, bytes, Mapping, set, frozenset)
 
 # Names that a message lists.
 SHOWN = 5
@@ -21,7 +25,7 @@ LONGEST_NAME = 28
 
 
 def check_class_names(
-    names: object, where: str = "class_names", count: int | None = None
+    names: Any, where: str = "class_names", count: int | None = None
 ) -> tuple[str, ...]:
     """Make sure that a list from outside is one of class names.
 
@@ -37,10 +41,13 @@ def check_class_names(
         ValueError: it is no list of different texts, the background does not come first, or the
             model has another number of classes.
     """
-    if not isinstance(names, Iterable) or isinstance(names, str | bytes | Mapping):
+    try:
+        listed = None if isinstance(names, NO_LISTS) else list(names)
+    except TypeError:  # a number, or a tensor without dimensions, which claims to be iterable
+        listed = None
+    if listed is None:
         found = f"{type(names).__name__} {_short(names)}"
         raise ValueError(f"{where}: found {found}, expected a list of names, the background first")
-    listed = list(names)
     for label, name in enumerate(listed):
         if not isinstance(name, str) or not name.strip() or not _is_encodable(name):
             raise ValueError(f"{where}[{label}]: found {_short(name)}, expected a text")

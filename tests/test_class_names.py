@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +28,9 @@ def test_the_background_comes_first_however_it_is_spelled(first, kind):
         (["background", " "], r"names\[1\]: found ' ', expected a text"),
         (["background", "\ud800"], r"names\[1\]: found '\\ud800', expected a text"),
         ("nut", "found str 'nut', expected a list"),
+        ({"background"}, "found set {'background'}, expected a list"),
         (5, "found int 5, expected a list"),
+        (torch.zeros(()), r"found Tensor tensor\(0.\), expected a list"),
         (None, "found NoneType None, expected a list"),
         ([], "found no names, expected the background first"),
         (["background", "nut", "nut"], "found 'nut' twice"),

@@ -68,6 +68,7 @@ PARTS: dict[str, tuple[dict[str, Any], str]] = {
     "image_size 100": ({"image_size": 100}, "image_size: "),
     "class_names numbers": ({"class_names": (1, 2, 3)}, "class_names[0]: found 1"),
     "class_names a dict": ({"class_names": {0: "cat"}}, "class_names: found dict"),
+    "class_names a tensor": ({"class_names": torch.zeros(())}, "class_names: found Tensor"),
     "class_names twice": ({"class_names": ["BG", "cat", "cat"]}, "found 'cat' twice"),
     "class_names too many": ({"class_names": [*NAMES, "cow"]}, "found 4 names"),
 }
@@ -139,7 +140,7 @@ def odd_tensor(value: Tensor, generator: random.Random) -> Any:
         *(lambda v: v.to("meta"), lambda v: v.to_sparse(), lambda v: v * torch.inf),
         *(lambda v: v.half(), lambda v: v.double(), lambda v: v.to(torch.int64)),
         *(lambda v: v.to(torch.bool), lambda v: None, lambda v: v.tolist(), lambda v: "weights"),
-        lambda v: torch.zeros(1).expand(v.shape),
+        lambda v: torch.zeros(()).expand(v.shape),
     ]
     return generator.choice(changes)(value)
 
