@@ -80,7 +80,7 @@ def composed(name: str) -> str:
     Returns:
         The same name to every reader, in Unicode's composed form (NFC).
     """
-    return unicodedata.normalize("NFC", name)
+    return unicodedata.normalize("NFC", str(name))
 
 
 def difference(before: Sequence[str], now: Sequence[str]) -> str:

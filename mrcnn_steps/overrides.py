@@ -5,22 +5,23 @@ it does not call, because the stages do the same step by step, has to be what th
 looked at here.
 """
 
+import dis
 import inspect
-from collections.abc import Mapping
-from types import ModuleType
-from typing import NamedTuple
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple, cast
 
 import torch
 import torchvision
 from torch import nn
 from torch.nn.modules import module as modules
-from torchvision.models.detection import roi_heads, rpn, transform
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import MultiScaleRoIAlign, boxes, poolers
+from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import LevelMapper
 
 from mrcnn_steps.boxes import MAX_LOG_SCALE
@@ -65,17 +66,60 @@ PARTS = (
 # The bundled network's own versions of steps; the stages know both.
 OURS = (GlobalRegionProposalNetwork.filter_proposals, LetterboxTransform.postprocess)
 
-# Functions that these steps call by the name they have in these modules. Recipes for another NMS
-# put their own in their place.
-FUNCTIONS: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
-    (boxes, ("batched_nms", "nms", "clip_boxes_to_image", "remove_small_boxes")),
-    (boxes, ("_batched_nms_coordinate_trick", "_batched_nms_vanilla")),
-    (rpn, ("concat_box_prediction_layers", "permute_and_flatten")),
-    (roi_heads, ("maskrcnn_inference", "paste_masks_in_image", "paste_mask_in_image")),
-    (roi_heads, ("expand_boxes", "expand_masks")),
-    (transform, ("resize_boxes", "paste_masks_in_image")),
-    (poolers, ("roi_align", "_multiscale_roi_align", "_convert_to_roi_format", "_setup_scales")),
-    (poolers, ("_infer_scale", "_filter_input", "initLevelMapper")),
+
+class Reference(NamedTuple):
+    """What a step finds by a name in a module: recipes for another NMS put their own there.
+
+    Attributes:
+        place: the module.
+        name: such as "batched_nms".
+        own: what torchvision has there.
+    """
+
+    place: ModuleType
+    name: str
+    own: object
+
+
+def _references(steps: Iterable[object]) -> Iterator[Reference]:
+    """Give what functions of torchvision refer to, and what that refers to in turn."""
+    waiting, seen = list(steps), set[CodeType]()
+    while waiting:
+        function = inspect.unwrap(cast(Any, waiting.pop()))
+        if not isinstance(function, FunctionType) or function.__code__ in seen:
+            continue
+        code = function.__code__
+        seen.add(code)
+        if not code.co_filename.startswith(torchvision.__path__[0]):
+            continue
+        for found in _names(code, sys.modules[function.__module__]):
+            # Losses are computed in training only, and often replaced.
+            replaceable = callable(found.own) or isinstance(found.own, ModuleType)
+            in_library = found.place.__name__.startswith("torch")
+            if replaceable and in_library and not found.name.endswith("_loss"):
+                yield found
+                waiting.append(found.own)
+
+
+def _names(code: CodeType, home: ModuleType) -> Iterator[Reference]:
+    """Give what code looks up in its module, and in modules: `box_ops`, `box_ops.batched_nms`."""
+    owner: object = None
+    for step in dis.get_instructions(code):
+        if step.opname == "LOAD_GLOBAL":
+            owner = home
+        elif step.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+            owner = None
+        found = getattr(owner, step.argval, None) if isinstance(owner, ModuleType) else None
+        if isinstance(owner, ModuleType) and found is not None:
+            yield Reference(owner, step.argval, found)
+        owner = found
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _names(inner, home)
+
+
+REFERENCES = tuple(
+    dict.fromkeys(_references(step for part in PARTS for step in part.steps.values()))
 )
 LIBRARIES = (*torch.__path__, *torchvision.__path__)
 
@@ -89,7 +133,7 @@ MINDS_MODE = (
 )
 
 
-def check_model(model: FasterRCNN) -> None:
+def check_model(model: nn.Module) -> None:
     """Refuse a model of which a trace would not be true.
 
     Args:
@@ -97,14 +141,17 @@ def check_model(model: FasterRCNN) -> None:
 
     Raises:
         TypeError: it is no torchvision `FasterRCNN` or `MaskRCNN`.
-        ValueError: it finds keypoints, takes no RGB, has weights of low precision, replaces a
-            step of torchvision's, has a hook on a step that a trace does not call, or a part of
-            it is in training mode while the model is not; or a function of torchvision is
-            replaced, or all modules have a hook.
+        ValueError: it finds keypoints, takes no RGB, has weights of low or mixed precision,
+            replaces a step of torchvision's, has a hook on a step that a trace does not call, or
+            a part of it is in training mode while the model is not; or a function of torchvision
+            is replaced, all modules have a hook, or autocast changes the precision.
     """
     if not isinstance(model, FasterRCNN):
+        wrapped = [name for name, part in model.named_children() if isinstance(part, FasterRCNN)]
+        hint = f"; pass the one inside it: model.{wrapped[0]}" if wrapped else ""
         raise TypeError(
-            f"model: expected a torchvision FasterRCNN or MaskRCNN, found {type(model).__name__}"
+            "model: expected a torchvision FasterRCNN or MaskRCNN, found "
+            f"{type(model).__name__}{hint}"
         )
     for part in PARTS:
         if part.path.endswith("mask_roi_pool") and not model.roi_heads.has_mask():
@@ -133,7 +180,7 @@ def _check_part(found: object, part: Part) -> None:
         )
     for step, own in part.steps.items():
         used = inspect.getattr_static(found, step)
-        if used is not own and used not in OURS:
+        if (used is not own and used not in OURS) or (used is own and _is_foreign(own)):
             undo = (
                 f"undo it with `del {name}.{step}`"
                 if step in vars(found)
@@ -169,17 +216,20 @@ def _refuse_hooks(found: str, hooks: Mapping[int, object], expected: str) -> Non
         raise ValueError(f"{found} {described}, {expected}")
 
 
+def _is_foreign(found: object) -> bool:
+    """Whether a function stems from elsewhere: it may be older than our import."""
+    return isinstance(found, FunctionType) and not found.__code__.co_filename.startswith(LIBRARIES)
+
+
 def _check_everywhere() -> None:
     """Refuse what is replaced, or hooked, for all models at once."""
-    for place, names in FUNCTIONS:
-        for name in names:
-            found = getattr(place, name)
-            code = getattr(found, "__code__", None)
-            if code is None or not code.co_filename.startswith(LIBRARIES):
-                raise ValueError(
-                    f"{place.__name__}.{name}: expected torchvision's own function, found one that "
-                    "replaces it: a model would use it, and a trace would not; put the old one back"
-                )
+    for place, name, own in REFERENCES:
+        found = getattr(place, name)
+        if found is not own or _is_foreign(found):
+            raise ValueError(
+                f"{place.__name__}.{name}: expected torchvision's own, found another that "
+                "replaces it: a model would use it, and a trace would not; put the old one back"
+            )
     for kind, hooks in (
         ("forward pre hook", modules._global_forward_pre_hooks),
         ("forward hook", modules._global_forward_hooks),
@@ -204,12 +254,25 @@ def _check_mode(model: nn.Module) -> None:
             )
 
 
-def _check_weights(model: nn.Module) -> None:
-    weight = next(model.parameters())
+def _check_weights(model: FasterRCNN) -> None:
+    weight = next(model.parameters(), None)
+    if weight is None:
+        raise ValueError("model: expected weights, found a model without parameters")
     if weight.dtype not in (torch.float32, torch.float64):
         raise ValueError(
             f"model: expected weights of float32 or float64, found {str(weight.dtype)[6:]}; call "
             "model.float() first"
+        )
+    for name, other in model.named_parameters():
+        if other.dtype != weight.dtype:
+            raise ValueError(
+                f"model.{name}: expected {str(weight.dtype)[6:]} as the first weight, found "
+                f"{str(other.dtype)[6:]}; call model.float() first"
+            )
+    if torch.is_autocast_enabled(weight.device.type):
+        raise ValueError(
+            "model: found torch.autocast, expected weights to be used as they are; call outside "
+            "of it"
         )
     channels = input_channels(model)
     if channels != 3:
@@ -220,8 +283,13 @@ def _check_weights(model: nn.Module) -> None:
 
 
 def _check_numbers(model: FasterRCNN) -> None:
-    """Refuse numbers that the stages do not read from a model but take for granted."""
+    """Refuse what the stages do not read from a model but take for granted."""
     rpn, heads = model.rpn, model.roi_heads
+    if not hasattr(rpn.anchor_generator, "num_anchors_per_location"):
+        raise ValueError(
+            "model.rpn.anchor_generator: expected the method num_anchors_per_location() that "
+            f"torchvision's has, found none in {type(rpn.anchor_generator).__name__}"
+        )
     granted = [
         ("rpn.box_coder.bbox_xform_clip", rpn.box_coder.bbox_xform_clip, MAX_LOG_SCALE),
         ("roi_heads.box_coder.bbox_xform_clip", heads.box_coder.bbox_xform_clip, MAX_LOG_SCALE),

@@ -14,7 +14,9 @@ NAMES = ("background", "nut", "bolt")
 @pytest.mark.parametrize("first", ["background", "__background__", "BG"])
 @pytest.mark.parametrize("kind", [list, tuple, np.array])
 def test_the_background_comes_first_however_it_is_spelled(first, kind):
-    assert check_class_names(kind([first, "nut", "bolt"])) == NAMES
+    checked = check_class_names(kind([first, "nut", "bolt"]))
+    assert checked == NAMES
+    assert {type(name) for name in checked} == {str}
 
 
 @pytest.mark.parametrize(

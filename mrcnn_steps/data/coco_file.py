@@ -20,6 +20,9 @@ from mrcnn_steps.data.images import MAX_PIXELS
 Record = dict[str, Any]
 Read = TypeVar("Read")
 
+# In bytes: what file systems take for the name of a file or a folder.
+LONGEST_NAME = 255
+
 LISTS = ("images", "annotations", "categories")
 
 # Of so many boxes and areas one may be an annotator's slip; more of them are a wrong format.
@@ -219,6 +222,8 @@ def _photos(
             expected = f"fewer than {MAX_PIXELS:,} pixels"
             raise FieldError("width and height", f"{width}×{height}", expected)
         name = _text(record, "file_name", f"a file inside {folder}")
+        if max(len(part.encode()) for part in name.split("/")) > LONGEST_NAME:
+            raise FieldError("file_name", name, f"names of at most {LONGEST_NAME} bytes")
         if not inside(name):
             raise FieldError("file_name", name, f"a file inside {folder}", "file_name_outside")
         return Photo(record["id"], name, width, height, _labelled(record, categories))

@@ -81,10 +81,12 @@ def weights_of(source: str) -> tuple[dict[str, Tensor], tuple[str, ...] | None, 
 def what_becomes_of(names: Sequence[str], kept: Sequence[str]) -> str:
     """Tell which classes of the data the weights know already."""
     new = [name for name in names if name not in kept]
+    fresh = f"{enumerate_names(new)} {'starts' if len(new) == 1 else 'start'} afresh" if new else ""
     if not kept:
-        return f"{enumerate_names(new)} start afresh: the weights know no class of the data"
-    learned = f"{enumerate_names(kept)} go on from what was learned"
-    return f"{learned}; {enumerate_names(new)} start afresh" if new else learned
+        return f"{fresh}: the weights know no class of the data"
+    goes_on = "goes on" if len(kept) == 1 else "go on"
+    learned = f"{enumerate_names(kept)} {goes_on} from what was learned"
+    return f"{learned}; {fresh}" if new else learned
 
 
 def match_classes(

@@ -89,6 +89,8 @@ def test_repeated_ids(write, key):
         ("categories", 0, {"name": 5}, "categories[0] (id 88).name: found 5, expected a text"),
         ("categories", 0, {"name": " "}, "categories[0] (id 88).name: found ' ', expected a text"),
         ("categories", 0, {"name": "\ud800"}, "a text without halves of surrogate pairs"),
+        ("images", 0, {"file_name": "x" * 256}, "expected names of at most 255 bytes"),
+        ("images", 0, {"file_name": f"{'é' * 128}/a.png"}, "expected names of at most 255 bytes"),
         ("images", 0, {"file_name": "\udcff.png"}, "a text without halves of surrogate pairs"),
         ("categories", 1, {"name": "teddy <b>bear</b>"}, "another name than that of category 88"),
         ("categories", 1, {"name": " teddy <b>bear</b>"}, "name than that of category 88"),

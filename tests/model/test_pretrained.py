@@ -109,7 +109,7 @@ def test_classes_of_the_same_name_keep_what_they_learned(saved: Path) -> None:
     torch.manual_seed(1)
     new = tiny(("background", "horse", "cat"), 256)
     fresh = {key: value.clone() for key, value in new.state_dict().items()}
-    with pytest.warns(CheckpointWarning, match="cat go on from what was learned; horse start"):
+    with pytest.warns(CheckpointWarning, match="cat goes on from what was learned; horse starts"):
         start_from(new, "tiny", str(saved))
     state = new.state_dict()
     for key, per_class in ((SCORE, 1), (BOX, 4), (MASK, 1)):
@@ -180,7 +180,7 @@ def test_fine_tuning_the_coco_model_keeps_the_classes_it_knows(
     source = str(offline / name) if source == "file" else source
     new: Any = build(RESNET, ("background", "bolt", "person"))
     fresh = new.state_dict()[SCORE].clone()
-    with pytest.warns(CheckpointWarning, match="person go on from what was learned; bolt start"):
+    with pytest.warns(CheckpointWarning, match="person goes on from what was learned; bolt starts"):
         start_from(new, RESNET, source)
     state, old = new.state_dict(), coco.state_dict()
     assert torch.equal(state[SCORE], torch.stack((old[SCORE][0], fresh[1], old[SCORE][1])))

@@ -1,20 +1,25 @@
 """What a trace would have to tell lies about is refused."""
 
 import functools
+import re
+import subprocess
+import sys
+import types
+import warnings
 
 import jaxtyping
 import pytest
 import torch
 from torch import nn
-from torchvision.models.detection import KeypointRCNN, RetinaNet
+from torchvision.models.detection import KeypointRCNN, RetinaNet, _utils, roi_heads
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign, boxes, poolers, ps_roi_align
 from torchvision.ops.poolers import LevelMapper
 
-from mrcnn_steps import trace
-from mrcnn_steps.overrides import FUNCTIONS
+from mrcnn_steps import overrides, trace
+from mrcnn_steps.overrides import REFERENCES, Reference, check_model
 
 
 @pytest.fixture
@@ -151,6 +156,45 @@ def test_weights_of_half_precision(small, landscape):
         trace(small.half(), landscape)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.float64])
+def test_weights_of_mixed_precision(small, landscape, kind):
+    small.roi_heads.box_predictor.to(kind)
+    with pytest.raises(ValueError, match=r"model\.roi_heads\.box_predictor\..* expected float32"):
+        trace(small, landscape)
+
+
+def test_a_model_without_weights(small, landscape):
+    for module in small.modules():
+        for name, weight in [*module.named_parameters(recurse=False)]:
+            delattr(module, name)
+            module.register_buffer(name, weight.data)
+    with pytest.raises(ValueError, match="found a model without parameters"):
+        trace(small, landscape)
+
+
+def test_another_precision_for_a_while(small, landscape):
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.raises(ValueError, match=r"found torch\.autocast"),
+    ):
+        trace(small, landscape)
+
+
+def test_anchors_that_nobody_can_count(small, landscape):
+    laid = small.rpn.anchor_generator
+    small.rpn.anchor_generator = nn.Module()
+    small.rpn.anchor_generator.forward = lambda images, maps: laid(images, maps)
+    with pytest.raises(ValueError, match=r"anchor_generator: .*num_anchors_per_location"):
+        trace(small, landscape)
+
+
+def test_a_wrapper_names_the_model_inside(small):
+    with pytest.raises(TypeError, match=r"found DataParallel; pass the one inside it: model\.mod"):
+        check_model(nn.DataParallel(small))
+    with pytest.raises(TypeError, match=r"found OptimizedModule; .*: model\._orig_mod"):
+        check_model(torch.compile(small, backend="eager"))
+
+
 @pytest.mark.parametrize("part", ["box_predictor.cls_score", "mask_predictor.mask_fcn_logits"])
 def test_a_head_that_gives_no_numbers(small, landscape, part):
     small.roi_heads.get_submodule(part).bias.data.fill_(float("nan"))
@@ -203,18 +247,64 @@ def test_names_without_the_background(small, landscape):
         trace(small, landscape.image)
 
 
-@pytest.mark.parametrize(
-    ("place", "name"),
-    [(place, name) for place, names in FUNCTIONS for name in names],
-    ids=lambda value: getattr(value, "__name__", value),
-)
-def test_a_function_of_torchvision_that_was_replaced_is_named(
-    small, landscape, place, name, monkeypatch
-):
-    own = getattr(place, name)
-    monkeypatch.setattr(place, name, functools.wraps(own)(lambda *given: own(*given)))
+REPLACED = {
+    "boxes.nms": (boxes, "nms"),
+    "another of torchvision's own": (poolers, "roi_align"),
+    "a function of a function's": (_utils, "_topk_min"),
+    "a module": (roi_heads, "box_ops"),
+    "a function of torch's": (nn.functional, "softmax"),
+    "a class": (poolers, "LevelMapper"),
+}
+
+
+@pytest.mark.parametrize("case", REPLACED)
+def test_a_function_of_torchvision_that_was_replaced_is_named(small, landscape, case, monkeypatch):
+    place, name = REPLACED[case]
+    others = {"roi_align": ps_roi_align, "box_ops": types.SimpleNamespace(**vars(boxes))}
+    monkeypatch.setattr(place, name, others.get(name, own_step))
     with pytest.raises(ValueError, match=rf"{place.__name__}\.{name}: .*put the old one back"):
         trace(small, landscape)
+
+
+def test_whatever_the_steps_refer_to_is_noticed(small, monkeypatch):
+    """Read from their code: nothing has to be thought of."""
+    assert len(REFERENCES) > 80
+    for place, name, own in REFERENCES:
+        said = re.escape(f"{place.__name__}.{name}: expected torchvision's own, found another")
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, functools.partial(lambda own: own, own))
+            with pytest.raises(ValueError, match=f"^{said}"):
+                check_model(small)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [(roi_heads, "fastrcnn_loss"), (roi_heads, "maskrcnn_loss"), (warnings, "warn")],
+)
+def test_what_has_no_part_in_the_answer_may_be_replaced(small, landscape, place, name, monkeypatch):
+    monkeypatch.setattr(place, name, lambda *given, **named: own_step())
+    trace(small, landscape.image)
+
+
+EARLY = """
+from torchvision.models.detection.roi_heads import RoIHeads
+RoIHeads.postprocess_detections = lambda *given: None
+from mrcnn_steps import load_model
+from mrcnn_steps.overrides import check_model
+check_model(load_model("tiny"))
+"""
+
+
+def test_a_method_that_was_replaced_before_we_were_imported_is_named():
+    done = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True)
+    assert "ValueError: model.roi_heads.postprocess_detections: expected torch" in done.stderr
+
+
+def test_a_function_that_was_replaced_before_we_were_imported_is_named(small, monkeypatch):
+    monkeypatch.setattr(boxes, "batched_nms", own_step)
+    monkeypatch.setattr(overrides, "REFERENCES", (Reference(boxes, "batched_nms", own_step),))
+    with pytest.raises(ValueError, match=r"torchvision\.ops\.boxes\.batched_nms: expected"):
+        check_model(small)
 
 
 @pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook"])

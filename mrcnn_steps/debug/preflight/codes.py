@@ -41,7 +41,7 @@ CODES: dict[str, Code] = {
         "Number the records of each list anew; only the first of an id is read.",
     ),
     "image_size_invalid": Code("error", "image", "with no usable width and height", EXPORT),
-    "file_name_invalid": Code("error", "image", "without a file name", EXPORT),
+    "file_name_invalid": Code("error", "image", "without a possible file name", EXPORT),
     "file_name_outside": Code(
         "error",
         "image",
