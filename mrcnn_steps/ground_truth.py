@@ -17,8 +17,8 @@ from mrcnn_steps.mini_masks import MiniMasks, round_trip
 from mrcnn_steps.rpn_targets import RPNTargets, build, match
 from mrcnn_steps.settings import positive_roi_iou, rpn_training_settings
 
-# Most pixels of masks that are resized at once: 256 MB in single precision.
-MASK_PIXELS = 1 << 26
+# Most pixels of masks that are resized at once: 64 MB in single precision.
+MASK_PIXELS = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,24 +118,25 @@ def ground_truth(
     Args:
         model: in eval mode; its transform and training settings are used.
         class_names: the name of each of the model's labels.
-        photo: [3, H, W] as the model takes it.
+        photo: [3, H, W] as the model takes it; on the meta device, if only its size matters to the
+            model's transform (see `needs_pixels`).
         sample: the same photo with its annotations.
         anchors: of this photo.
         generator: chooses the anchors that the RPN would be trained on; see `sample_anchors`.
 
     Returns:
-        The ground truth, on the photo's device, without proposals.
+        The ground truth, on the device of the anchors, without proposals.
     """
-    device = photo.device
+    device = anchors.boxes.device
     annotated, crowds = participants(sample)
     labels = _model_labels(sample, class_names, annotated)
     objects, unknown = annotated[labels > 0], annotated[labels < 0]
     if len(unknown):
         _say_what_is_left_out(sample, unknown)
     rows = torch.cat((objects, unknown, crowds))
-    moved = _transformed(model, photo, {"boxes": sample.boxes[rows].to(photo)})["boxes"]
+    moved = _transformed(model, photo, {"boxes": sample.boxes[rows].to(anchors.boxes)})["boxes"]
     boxes, unknown_boxes, crowd_boxes = moved.split([len(objects), len(unknown), len(crowds)])
-    masks = _masks(model, photo, sample, objects)
+    masks = _masks(model, photo, sample, objects, device)
     rpn_targets = build(
         anchors, boxes, crowd_boxes, **rpn_training_settings(model), generator=generator
     )
@@ -152,7 +153,7 @@ def ground_truth(
         rpn_targets=rpn_targets,
         positive_proposals=nothing,
         positive_objects=nothing,
-        mask_targets=photo.new_zeros((0, 0, 0)),
+        mask_targets=boxes.new_zeros((0, 0, 0)),
     )
 
 
@@ -180,7 +181,9 @@ def _transformed(model: FasterRCNN, photo: Tensor, target: dict[str, Tensor]) ->
     return transformed
 
 
-def _masks(model: FasterRCNN, photo: Tensor, sample: Sample, rows: Tensor) -> Tensor:
+def _masks(
+    model: FasterRCNN, photo: Tensor, sample: Sample, rows: Tensor, device: torch.device
+) -> Tensor:
     """Give the masks of some objects at the size of the network's input."""
     # The transform makes floating-point numbers of masks: a few at a time.
     some = max(1, MASK_PIXELS // photo[0].numel())
@@ -188,8 +191,8 @@ def _masks(model: FasterRCNN, photo: Tensor, sample: Sample, rows: Tensor) -> Te
     for start in range(0, max(len(rows), 1), some):
         part = rows[start : start + some]
         target = {
-            "boxes": sample.boxes[part].to(photo),
-            "masks": masks[part].to(photo.device, torch.uint8),
+            "boxes": sample.boxes[part].to(device, photo.dtype),
+            "masks": masks[part].to(device, torch.uint8),
         }
         parts.append(_transformed(model, photo, target)["masks"].bool())
     return torch.cat(parts)

@@ -16,12 +16,13 @@ from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from mrcnn_steps.anchors import Anchors, Grid
 from mrcnn_steps.class_names import check_class_names
 from mrcnn_steps.data import COCO_CLASSES, Sample
 from mrcnn_steps.model.mode import evaluating
-from mrcnn_steps.model.network import GlobalRegionProposalNetwork
+from mrcnn_steps.model.network import GlobalRegionProposalNetwork, LetterboxTransform
 
 
 def proposal_settings(model: FasterRCNN, anchors: Anchors) -> dict:
@@ -163,6 +164,21 @@ class InputGrid:
         images = ImageList(like.new_zeros(()).expand(1, 3, *self.size), [self.size])
         with torch.no_grad():
             return lay_anchors(generator, images, maps)
+
+
+def needs_pixels(transform: nn.Module) -> bool:
+    """Whether a model's transform may look at a photo before it moves boxes and masks.
+
+    Args:
+        transform: a model's.
+
+    Returns:
+        False for torchvision's and the bundled network's own, to which only the size matters.
+    """
+    replaced = any(callable(value) for value in vars(transform).values())
+    hooks = transform._forward_hooks or transform._forward_pre_hooks
+    own = type(transform) in (GeneralizedRCNNTransform, LetterboxTransform)
+    return replaced or bool(hooks) or not own
 
 
 def boxes_on_input(

@@ -32,6 +32,7 @@ from mrcnn_steps.settings import (
     detection_settings,
     lay_anchors,
     model_class_names,
+    needs_pixels,
     proposal_settings,
     roi_pooling,
 )
@@ -242,8 +243,12 @@ def _run(
     weight = next(model.parameters())
     pixels = image.image.to(weight.device) if isinstance(image, Sample) else image
     photo = _unit_range(pixels, weight)
+    photo_size = (photo.shape[1], photo.shape[2])
+    picture = pixels if pixels.dtype == torch.uint8 else (photo * 255).round().to(torch.uint8)
     with torch.no_grad(), evaluating(model):
         images, _ = model.transform([photo])
+        if not needs_pixels(model.transform):
+            photo = photo.to("meta")  # a large one takes much memory
         image_size = images.image_sizes[0]
         features = features_of(model, images)
         anchors = lay_anchors(model.rpn.anchor_generator, images, list(features.values()))
@@ -272,10 +277,10 @@ def _run(
                 truth = truth.with_proposals(model, proposals.boxes, mask_size)
         return Trace(
             model=model,
-            image=pixels if pixels.dtype == torch.uint8 else (photo * 255).round().to(torch.uint8),
+            image=picture,
             sample=sample,
             class_names=names,
-            letterbox=_letterbox(model, images, photo),
+            letterbox=_letterbox(model, images, photo_size),
             input=images.tensors,
             image_size=image_size,
             features=features,
@@ -286,7 +291,7 @@ def _run(
             classification=classification,
             detections=detections,
             mask_logits=mask_logits,
-            result=_result(model, detections, mask_logits, image_size, photo.shape[1:]),
+            result=_result(model, detections, mask_logits, image_size, photo_size),
             ground_truth=truth,
         )
 
@@ -306,7 +311,7 @@ def _unit_range(pixels: Tensor, weight: Tensor) -> Tensor:
             f"image: expected RGB of shape [3, H, W] with pixels, found {list(pixels.shape)}"
         )
     if pixels.dtype == torch.uint8:
-        return pixels.to(weight.dtype) / 255
+        return pixels.to(weight.dtype).div_(255)
     if not pixels.is_floating_point():
         raise ValueError(
             f"image: expected uint8, or floating point in 0…1, found {_short(pixels.dtype)}"
@@ -423,7 +428,7 @@ def _result(
     return Result(answer, lambda: paste_soft(probs, boxes, size)[:, None])
 
 
-def _letterbox(model: FasterRCNN, images: ImageList, photo: Tensor) -> Letterbox:
+def _letterbox(model: FasterRCNN, images: ImageList, photo_size: tuple[int, int]) -> Letterbox:
     """Give the network's input as a picture, and the map between it and the photo."""
     transform = model.transform
     mean, std = (
@@ -431,7 +436,7 @@ def _letterbox(model: FasterRCNN, images: ImageList, photo: Tensor) -> Letterbox
         for values in (transform.image_mean, transform.image_std)
     )
     picture = ((images.tensors[0] * std + mean).clamp(0, 1) * 255).round().to(torch.uint8)
-    height, width = photo.shape[1:]
+    height, width = photo_size
     rows, columns = images.image_sizes[0]
     if isinstance(transform, LetterboxTransform):
         fitted = transform.fit((height, width))

@@ -61,8 +61,10 @@ class Lookalikes:
         wanted = _plain(name)
         if (there := self._by_path.get(wanted)) is not None:
             return there, _difference(name, there)
-        there = self._by_name.get(PurePosixPath(wanted).name)
-        return None if there is None else (there, "in another folder")
+        if (there := self._by_name.get(PurePosixPath(wanted).name)) is not None:
+            return there, "in another folder"
+        there = self._by_stem.get(PurePosixPath(wanted).stem)
+        return None if there is None else (there, "with another ending")
 
     @cached_property
     def _by_path(self) -> dict[str, str]:
@@ -72,6 +74,12 @@ class Lookalikes:
     def _by_name(self) -> dict[str, str]:
         return _first_of_each(
             lambda there: PurePosixPath(_plain(there)).name, self._by_path.values()
+        )
+
+    @cached_property
+    def _by_stem(self) -> dict[str, str]:
+        return _first_of_each(
+            lambda there: PurePosixPath(_plain(there)).stem, self._by_path.values()
         )
 
 
@@ -91,7 +99,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 def _plain(name: str) -> str:
     """Give a name without what file systems and tools write in different ways."""
-    path = unquote(name).replace("\\", "/")
+    path = unquote(name).replace("\\", "/").strip()
     return os.path.normpath(unicodedata.normalize("NFC", path).casefold())
 
 
@@ -101,5 +109,6 @@ def _difference(name: str, there: str) -> str:
         "without percent codes": unquote,
         "its letters composed otherwise": lambda text: unicodedata.normalize("NFC", text),
         "in other upper and lower case": str.casefold,
+        "without blanks around it": str.strip,
     }
     return next((words for words, way in ways.items() if way(name) == way(there)), "alike")

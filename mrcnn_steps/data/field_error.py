@@ -68,7 +68,8 @@ def fail_number(field: str, found: Any, expected: str) -> NoReturn:
     """
     digits = found.strip() if isinstance(found, str) else ""
     if isinstance(found, float) and found.is_integer():
-        expected = f"{expected}, as a whole number: {int(found)}"
+        whole = "" if expected == "a whole number" else ", as a whole number"
+        expected = f"{expected}{whole}: {int(found)}"
     elif digits.isascii() and digits.isdigit():
         expected = f"{expected}, as a number: {digits[:20]} without quotes"
     raise FieldError(field, found, expected)

@@ -104,14 +104,20 @@ def outlined_area(polygons: list[list[float]]) -> float:
     return total
 
 
+def _flat(points: Any) -> str:
+    """Say what to do about a polygon of pairs."""
+    pairs = type(points) is list and list in map(type, points)
+    return ", without brackets around each point" if pairs else ""
+
+
 def _check_polygon(points: Any, height: int, width: int) -> tuple[float, float, float, float]:
     """Check one polygon; returns the box around its points."""
     if type(points) is not list or len(points) < 6 or len(points) % 2:
-        expected = "at least 3 points [x1, y1, x2, y2, x3, y3, …] a polygon"
+        expected = f"at least 3 points [x1, y1, x2, y2, x3, y3, …] a polygon{_flat(points)}"
         raise FieldError("segmentation", points, expected, "segmentation_points")
     near = f"numbers near the {width}×{height} photo"
     if not NUMBERS.issuperset(map(type, points)):
-        raise FieldError("segmentation", points, near)
+        raise FieldError("segmentation", points, near + _flat(points))
     xs, ys = points[::2], points[1::2]
     x1, y1, x2, y2 = min(xs), min(ys), max(xs), max(ys)
     # Points may lie outside the photo a little. NaN is neither less nor more, but spoils a sum.

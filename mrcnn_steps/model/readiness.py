@@ -110,7 +110,10 @@ def open_data(args: argparse.Namespace) -> tuple[TrainingSet, CocoFolder | None]
     for folder in (*folders, *([validation] if validation else [])):
         if predicts_masks(args.model):
             folder.check_masks()
-        folder.check_images()
+        # Of the processes that `torchrun` starts, one on each machine looks at its photos; the
+        # others wait for it where they join.
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            folder.check_images()
     return training, validation
 
 

@@ -159,17 +159,35 @@ def dicts_of_tensors(
 
 
 def strip(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Undo what wrappers put before every key: `module.`, `_orig_mod.`, `model.` and the like."""
+    """Undo what wrappers put before the keys of a detector: `module.`, `_orig_mod.`, `model.` ….
+
+    What else a wrapper holds, such as the counter of an average or the weights of a loss, is left
+    out.
+
+    Raises:
+        ValueError: There is more than one detector.
+    """
     plain = {key.replace(COMPILED, ""): value for key, value in weights.items()}
-    prefix, first = "", {""}
-    while len(first) == 1 and all(key.startswith(prefix) for key in plain):
-        first = {key.removeprefix(prefix).partition(".")[0] for key in plain}
-        if first & OWN_PARTS:
-            break
-        prefix += f"{min(first)}."
-    else:
-        prefix = ""  # what is common to the keys does not lead to a detector
+    prefixes = sorted({prefix for key in plain if (prefix := prefix_of(key)) is not None})
+    prefix = prefixes[0] if prefixes and "" not in prefixes else ""
+    if prefix and len(prefixes) > 1:
+        names = ", ".join(repr(each[:-1]) for each in prefixes[:5])
+        raise ValueError(
+            f"{path}: found detectors under {names}, expected one, saved alone: {SAVE}"
+        )
     undone = [COMPILED] * any(COMPILED in key for key in weights) + [prefix] * bool(prefix)
     if undone:
         say(f"{path}: the keys were read without {' and '.join(map(repr, undone))}")
-    return {key.removeprefix(prefix): value for key, value in plain.items()}
+    if others := [key for key in plain if not key.startswith(prefix)]:
+        many = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        say(f"{path}: left out, as no part of the model: {', '.join(others[:3])}{many}")
+    return {
+        key.removeprefix(prefix): value for key, value in plain.items() if key.startswith(prefix)
+    }
+
+
+def prefix_of(key: str) -> str | None:
+    """Give what stands before the part of a detector in a key; None without such a part."""
+    words = key.split(".")
+    place = next((i for i, word in enumerate(words) if word in OWN_PARTS), None)
+    return None if place is None else "".join(f"{word}." for word in words[:place])

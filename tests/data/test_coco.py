@@ -237,6 +237,8 @@ def test_a_photo_annotated_as_stored_is_told(write):
     [
         ("sub\\a.png", "sub/a.png", r"with / instead of \\"),
         ("my%20nut.png", "my nut.png", "without percent codes"),
+        (" nut.png ", "nut.png", "without blanks around it"),
+        ("nut.jpg", "nut.png", "with another ending"),
         ("photos/b.png", "b.png", "in another folder"),
         ("sub\\b.png", "b.png", "in another folder"),
         ("e\u0301.png", "\u00e9.png", "its letters composed otherwise"),

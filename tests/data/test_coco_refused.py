@@ -99,6 +99,9 @@ def test_repeated_ids(write, key):
         ("annotations", 2, {"image_id": "12"}, "found '12', expected the id of an image, as a n"),
         ("annotations", 2, {"image_id": 12.0}, "found 12.0, expected the id of an image, as a w"),
         ("annotations", 2, {"segmentation": STAR}, "one more pair of brackets: [[x1, y1, x2, y2"),
+        ("annotations", 2, {"segmentation": [[[5, 5], [25, 5], [25, 25]]]}, "brackets around each"),
+        ("annotations", 2, {"segmentation": [[[5, 5]] * 6]}, "without brackets around each point"),
+        ("annotations", 2, {"id": 2.0}, "found 2.0, expected a whole number: 2"),
         ("annotations", 2, {"segmentation": [{"counts": []}]}, "without the brackets around them"),
     ],
 )

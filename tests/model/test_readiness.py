@@ -220,6 +220,18 @@ def test_photos_are_opened_as_far_as_their_headers(
     assert "1.png: found 90×120 pixels (after EXIF rotation), expected 120×90" in message
 
 
+def test_of_the_processes_on_a_machine_one_looks_at_the_photos(
+    own_data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`torchrun` ends the others when it fails."""
+    (own_data[0] / "0.png").write_bytes(b"these are words")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    open_data(arguments(own_data, Path("unused")))
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ValueError, match="1 of 2 photos cannot be used"):
+        open_data(arguments(own_data, Path("unused")))
+
+
 def test_the_size_is_that_after_exif(own_data: tuple[Path, Path]) -> None:
     """Stored lying, shown standing: with the tag the photo has the size that the file says."""
     stored = Image.new("RGB", (90, 120))

@@ -49,6 +49,14 @@ WRITERS: dict[str, tuple[Callable[[dict], object], str]] = {
         "without '_orig_mod.'",
     ),
     "both": (lambda s: prefixed(s, "_orig_mod.module."), "without '_orig_mod.' and 'module.'"),
+    "AveragedModel": (
+        lambda s: prefixed(s, "module.") | {"n_averaged": torch.tensor(3)},
+        "left out, as no part of the model: n_averaged",
+    ),
+    "a loss beside it": (
+        lambda s: {"state_dict": prefixed(s, "model.") | {"loss.weight": torch.ones(2)}},
+        "left out, as no part of the model: loss.weight",
+    ),
     "own class": (lambda s: prefixed(s, "net.detector."), "without 'net.detector.'"),
     "own name": (
         lambda s: {"weights": s, "loss": torch.zeros(3), "metrics": {"ap": torch.zeros(1)}},
@@ -86,6 +94,10 @@ def test_such_a_file_becomes_a_model(state: dict[str, torch.Tensor], tmp_path: P
 def test_two_models_in_a_file(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save({"student": state, "teacher": state}, tmp_path / "model.pth")
     with pytest.raises(ValueError, match=r"found weights under 'student', 'teacher', expected one"):
+        read(tmp_path / "model.pth")
+    both = prefixed(state, "student.") | prefixed(state, "teacher.model.")
+    torch.save(both, tmp_path / "model.pth")
+    with pytest.raises(ValueError, match=r"detectors under 'student', 'teacher\.model', expected"):
         read(tmp_path / "model.pth")
 
 

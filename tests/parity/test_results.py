@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from mrcnn_steps import trace
 
@@ -21,6 +22,25 @@ def assert_same(result, peer):
     for name, value in peer.items():
         assert result[name].dtype == value.dtype
         assert torch.equal(result[name], value), name
+
+
+class Stretching(GeneralizedRCNNTransform):
+    """Looks at the photo."""
+
+    def normalize(self, image):
+        return super().normalize(image / image.max().item())
+
+
+def test_a_transform_that_looks_at_the_photo_sees_it_where_objects_are_moved_too(small, landscape):
+    usual = trace(small, landscape).ground_truth
+    small.transform.__class__ = Stretching
+    dim = replace(landscape, image=landscape.image // 2)
+    traced = trace(small, dim)
+    assert_same(traced.result, returned(small, dim.image / 255))
+    for part in ("boxes", "masks", "mask_targets"):
+        assert getattr(traced.ground_truth, part).shape[1:] == getattr(usual, part).shape[1:]
+    assert torch.equal(traced.ground_truth.boxes, usual.boxes)
+    assert torch.equal(traced.ground_truth.masks, usual.masks)
 
 
 # --- every kind of model --------------------------------------------------------------------
