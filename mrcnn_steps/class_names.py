@@ -72,7 +72,9 @@ def check_class_names(
 
 
 def composed(name: str) -> str:
-    """Write a name's letters with their accents in one way: systems write é as one sign or two.
+    """Write a name in the one way in which all that look the same are equal.
+
+    Systems write é as one sign or as two, and nobody sees blanks around a name.
 
     Args:
         name: of a class.
@@ -80,7 +82,7 @@ def composed(name: str) -> str:
     Returns:
         The same name to every reader, in Unicode's composed form (NFC).
     """
-    return unicodedata.normalize("NFC", str(name))
+    return unicodedata.normalize("NFC", str(name)).strip()
 
 
 def difference(before: Sequence[str], now: Sequence[str]) -> str:

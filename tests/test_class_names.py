@@ -88,6 +88,12 @@ def test_printable_shows_what_a_terminal_would_obey() -> None:
     assert printable("a\x1b[31m\r\n\u202e\ud800\x9b") == r"a\x1b[31m\r\n\u202e\ud800\x9b"
 
 
+def test_blanks_around_a_name_are_not_seen() -> None:
+    assert check_class_names(["background", " nut", "bolt\u00a0\n"]) == NAMES
+    with pytest.raises(ValueError, match="found 'nut' twice"):
+        check_class_names(["background", "nut", "nut "])
+
+
 def test_letters_composed_in_two_ways_are_one_name() -> None:
     composed, apart = "caf\u00e9", "cafe\u0301"
     assert (

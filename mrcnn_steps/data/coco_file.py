@@ -195,13 +195,12 @@ def _categories(records: list[Any], faults: list[Fault] | None) -> dict[int, str
         if name.strip("_ ").casefold() in ("background", "bg"):
             expected = "a class; the background is no category, what no annotation covers is it"
             raise FieldError("name", name, expected, "category_background")
-        # Nobody can tell apart what differs in spaces around it, or in how letters are composed.
-        seen = composed(name.strip())
+        seen = composed(name)
         if seen in id_of:
             expected = f"another name than that of category {id_of[seen]}: one class, one category"
             raise FieldError("name", name, expected, "category_name_twice")
         id_of[seen] = record["id"]
-        return record["id"], composed(name)
+        return record["id"], seen
 
     return dict(sorted(_each("categories", records, faults, read)))
 

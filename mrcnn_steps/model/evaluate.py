@@ -15,7 +15,7 @@ from torch import Tensor, distributed, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from tqdm import tqdm
 
-from mrcnn_steps.class_names import printable, short
+from mrcnn_steps.class_names import check_class_names, printable, short
 from mrcnn_steps.data.coco import CocoFolder
 from mrcnn_steps.data.runs import Runs
 from mrcnn_steps.masks import patches
@@ -52,10 +52,12 @@ def evaluate(
         The metrics (see `summarize`); None in every process but the first.
 
     Raises:
-        ValueError: Model and data set have no class in common, there are no photos, the model
-            predicts masks and an object has none, or the model answers with NaN.
+        ValueError: The model's `class_names` do not begin with the background, it has no class in
+            common with the data set, there are no photos, the model predicts masks and an object
+            has none, or the model answers with NaN.
     """
-    category_of = category_ids(model.class_names, folder)
+    class_names = check_class_names(getattr(model, "class_names", None), "model.class_names")
+    category_of = category_ids(class_names, folder)
     if len(folder) == 0:
         raise ValueError(f"{folder.annotations}: found no photos to evaluate on")
     rank, world = place_in_group()
@@ -76,7 +78,7 @@ def evaluate(
     best = [torch.cat(parts) for parts in zip(*(each[2] for each in found), strict=True)]
     objects = sum(count for *_, count in found)
     metrics = summarize(folder, detections, best, objects, masks)
-    unknown = unknown_classes(model.class_names, folder)
+    unknown = unknown_classes(class_names, folder)
     return metrics | ({"unknown_classes": unknown} if unknown else {})
 
 

@@ -202,6 +202,19 @@ def test_an_annotated_object_counts_also_in_a_photo_not_labeled_for_its_class(
     assert measured(folder, nothing)["box"]["AP"] == 0
 
 
+@pytest.mark.parametrize("names", [MODEL_CLASSES[1:], None, set(MODEL_CLASSES)])
+def test_names_that_would_count_labels_otherwise_are_refused(
+    content: dict[str, Any], tmp_path: Path, names: Any
+) -> None:
+    folder = write(content, tmp_path)
+    model = Oracle([truth(folder[0])], [folder[0].boxes])
+    model.class_names = names
+    with pytest.raises(
+        ValueError, match=r"model\.class_names: found .*expected .*background first"
+    ):
+        evaluate(model, folder, torch.device("cpu"), progress=False)
+
+
 def test_no_detection_scores_0(content: dict[str, Any], tmp_path: Path) -> None:
     folder = write(content, tmp_path)
     nothing = [{name: v[:0] for name, v in truth(folder[i]).items()} for i in range(4)]
