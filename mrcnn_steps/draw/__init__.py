@@ -12,6 +12,7 @@ from mrcnn_steps.draw.annotations import (
     figure_mini_masks,
     figure_sample,
 )
+from mrcnn_steps.draw.feature_maps import figure_feature_maps
 from mrcnn_steps.draw.overview import figure_network, figure_pipeline
 from mrcnn_steps.draw.predictions import (
     figure_classified_proposals,
@@ -58,6 +59,7 @@ __all__ = [
     "figure_anchor_levels",
     "figure_classified_proposals",
     "figure_detection_steps",
+    "figure_feature_maps",
     "figure_letterbox",
     "figure_mask_targets",
     "figure_mini_mask_round_trip",

@@ -22,6 +22,39 @@ TORN = """(tables) => tables.flatMap((table) => [...table.querySelectorAll('td')
 }).map((cell) => cell.textContent))"""
 
 
+# Texts that are hard to read: with a contrast below AA (4.5, large letters 3). Of what is painted
+# behind a text the page knows the colors; labels on the photo are told apart by `ink_on`.
+FAINT = """(output) => {
+    const rgba = (text) => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+    const over = ([r, g, b, a = 1], [R, G, B]) =>
+        [[r, R], [g, G], [b, B]].map(([top, below]) => a * top + (1 - a) * below);
+    const light = (color) => color.map((v) => v / 255)
+        .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const found = new Set();
+    const walk = document.createTreeWalker(output, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode()) {
+        const element = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
+        if (!text || !element.checkVisibility({ opacityProperty: true })) continue;
+        if (element.closest(":disabled, option, style")) continue;
+        const around = [];
+        for (let each = element; each; each = each.parentElement) around.push(each);
+        const below = around.reverse().reduce(
+            (color, each) => over(rgba(getComputedStyle(each).backgroundColor), color), [255, 255, 255]);
+        const opacity = around.reduce((all, each) => all * getComputedStyle(each).opacity, 1);
+        const style = getComputedStyle(element);
+        const [r, g, b, a = 1] = rgba(style.color);
+        const ink = over([r, g, b, a * opacity], below);
+        const [dark, bright] = [light(ink), light(below)].sort((x, y) => x - y);
+        const size = parseFloat(style.fontSize);
+        const large = size >= 24 || (size >= 18.66 && +style.fontWeight >= 700);
+        const contrast = (bright + 0.05) / (dark + 0.05);
+        if (contrast < (large ? 3 : 4.5)) found.add(`${text}: ${contrast.toFixed(2)}`);
+    }
+    return [...found];
+}"""
+
+
 def show(notebook, stage):
     """Turns to a stage and brings the debugger to the top of the page."""
     page = notebook.page
@@ -54,6 +87,7 @@ def test_all_stages_are_as_high_and_fit_the_page(open_notebook):
         assert bottom_of(page.locator(".mrv-legend:visible").first) <= bottom, stage
         assert box_of(page.locator("button[title='Previous stage']"))["y"] >= top, stage
         notebook.screenshot(f"layout-1400-{stage}")
+        assert output.evaluate(FAINT) == [], stage
     assert len(heights) == 1
 
     for width, height in SMALL:
@@ -80,3 +114,10 @@ def test_all_stages_are_as_high_and_fit_the_page(open_notebook):
             assert back["y"] == on["y"]
             torn = page.locator("table:visible").evaluate_all(TORN)
             assert torn == [], stage
+
+    page.set_viewport_size({"width": 1400, "height": 900})
+    notebook.theme("JupyterLab Dark")
+    for stage in STAGES:
+        show(notebook, stage)
+        notebook.screenshot(f"layout-dark-{stage}")
+        assert output.evaluate(FAINT) == [], stage

@@ -150,3 +150,13 @@ def test_a_lesson_says_how_hard_and_how_long_each_exercise_is(exercise):
     at = next(i for i, cell in enumerate(cells) if f"check({exercise.name})" in cell)
     rating = str(exercise.rating)
     assert f"*{rating[0].upper()}{rating[1:]}.*" in "".join(cells[max(at - 2, 0) : at])
+
+
+def test_the_lessons_explain_every_line_of_the_table():
+    """Each tensor that lesson 0 lists is named in the text, or shown, in one of lessons 1 to 7."""
+    tour, *stages = (nbformat.read(path, as_version=4) for path in lesson_paths()[:8])
+    [table] = [c.outputs[0].text for c in code_cells(tour) if c.source == "t.table()"]
+    names = re.findall(r"^(\w+) +shape:", table, re.MULTILINE)
+    assert len(names) > 25
+    told = "\n".join(cell.source for notebook in stages for cell in notebook.cells)
+    assert [name for name in names if not re.search(rf'[`"]{name}[`"]', told)] == []
