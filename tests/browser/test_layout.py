@@ -39,8 +39,8 @@ FAINT = """(output) => {
         if (element.closest(":disabled, option, style")) continue;
         const around = [];
         for (let each = element; each; each = each.parentElement) around.push(each);
-        const below = around.reverse().reduce(
-            (color, each) => over(rgba(getComputedStyle(each).backgroundColor), color), [255, 255, 255]);
+        const grounds = around.reverse().map((each) => getComputedStyle(each).backgroundColor);
+        const below = grounds.reduce((color, each) => over(rgba(each), color), [255, 255, 255]);
         const opacity = around.reduce((all, each) => all * getComputedStyle(each).opacity, 1);
         const style = getComputedStyle(element);
         const [r, g, b, a = 1] = rgba(style.color);
