@@ -3,6 +3,8 @@
 import html
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,13 @@ import torch
 
 from mrcnn_steps.debug.evidence import corners
 from mrcnn_steps.debug.fates import Fate, fates
-from mrcnn_steps.debug.remedies import OF_THE_WEIGHTS, Remedy, Search, changes_in_words
+from mrcnn_steps.debug.remedies import (
+    OF_THE_WEIGHTS,
+    BoxOnly,
+    Remedy,
+    Search,
+    changes_in_words,
+)
 from mrcnn_steps.debug.words import sentences, to_learn
 from mrcnn_steps.palette import ANCHOR, DETECTION, OBJECT, PROPOSAL, SUPPRESSOR
 from mrcnn_steps.tracing import Trace
@@ -20,13 +28,16 @@ if TYPE_CHECKING:
     from mrcnn_steps.draw.style import Picture
 
 LINES = 10
+# Loaded by name, and in a notebook only: the library stands below the widgets.
+WIDGETS = "mrcnn_widgets"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """What became of an object, and what would bring it back.
 
-    `str()` says it in at most ten lines; a notebook shows these and the picture.
+    `str()` says it in at most ten lines; a notebook shows these, the picture, and the debugger at
+    the gate where the object ended.
 
     Attributes:
         trace: of the photo.
@@ -60,23 +71,14 @@ class Explanation:
         said = sentences(self.trace, self.fate)
         if self.fate.found:
             return tuple(said)
-        found = [f"Remedy: {remedy}." for remedy in self.remedies] or self._no_remedy()
+        found = [f"Remedy: {remedy}." for remedy in self.remedies] or nothing_helps(
+            self.trace, self.fate, self.iou, self.score_threshold, self._search.box_only
+        )
         room = LINES - len(said)
         if len(found) > room:
             more = len(found) - room + 1
             found = [*found[: room - 1], f"And {more} more remedies."]
         return (*said, *found)
-
-    def _no_remedy(self) -> list[str]:
-        """Tell what was tried in vain."""
-        said = nothing_helps(self.trace, self.fate, self.iou, self.score_threshold)
-        near = self._search.box_only
-        if near is None:
-            return said
-        changed = changes_in_words(near.changes)
-        still = f"With {changed} its box is found, but its mask stays wrong"
-        overlap = f"IoU {near.mask_iou:.2f} < {self.iou:g}"
-        return [f"{still} ({overlap}), so that it would still be missed.", *said]
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
@@ -98,12 +100,16 @@ class Explanation:
     def _repr_html_(self) -> str:
         title, *others = map(html.escape, self.lines)
         lines = "".join(f"<li>{line}</li>" for line in others)
-        call = f"PipelineDebugger(explain_missed(trace, {self.fate.object}))"
-        return (
-            f"<p><b>{title}</b></p><ul>{lines}</ul>{self.draw()._repr_html_()}"
-            f"<p>To step through it: <code>from mrcnn_widgets import PipelineDebugger</code>, then "
-            f"<code>{call}</code>.</p>"
-        )
+        return f"<p><b>{title}</b></p><ul>{lines}</ul>{self.draw()._repr_html_()}"
+
+    def _ipython_display_(self) -> None:
+        # Only IPython asks for it, and only then it is loaded.
+        from IPython import get_ipython
+        from IPython.display import display, publish_display_data
+
+        publish_display_data({"text/plain": str(self), "text/html": self._repr_html_()})
+        if hasattr(get_ipython(), "kernel") and find_spec(WIDGETS) is not None:
+            display(import_module(WIDGETS).PipelineDebugger(self))
 
 
 def explain_missed(
@@ -131,7 +137,11 @@ def explain_missed(
 
 
 def nothing_helps(
-    trace: Trace, fate: Fate, iou: float = 0.5, score_threshold: float | None = None
+    trace: Trace,
+    fate: Fate,
+    iou: float = 0.5,
+    score_threshold: float | None = None,
+    box_only: BoxOnly | None = None,
 ) -> list[str]:
     """Say that training is needed, and what it would have to see.
 
@@ -140,14 +150,22 @@ def nothing_helps(
         fate: of an object for which no remedy was found.
         iou: see `fates`.
         score_threshold: see `fates`.
+        box_only: what brings back its box alone, if anything does.
 
     Returns:
-        One sentence or two.
+        One sentence to three.
     """
+    said = []
+    if box_only is not None:
+        changed = changes_in_words(box_only.changes)
+        overlap = f"IoU {box_only.mask_iou:.2f} < {iou:g}"
+        still = f"With {changed} its box is found, but its mask stays wrong"
+        said.append(f"{still} ({overlap}), so that it would still be missed.")
     if fate.cause not in OF_THE_WEIGHTS:
-        return ["No setting brings it back: training is needed."]
+        return [*said, "No setting brings it back: training is needed."]
     least = trace.detections.score_threshold if score_threshold is None else score_threshold
     return [
+        *said,
         "No setting brings it back, nor another view of the photo: training is needed.",
         to_learn(trace, fate, iou, least),
     ]

@@ -187,6 +187,7 @@ class Search:
 
     Attributes:
         base: the trace at the score threshold.
+        other_views: of the photo, to be shared with the search for another of its objects.
         box_only: of the changes that were tried, the one that brings the box back with the best
             mask, where none brings the object back; known once `settings` are.
     """
@@ -206,7 +207,7 @@ class Search:
         self.box_only: BoxOnly | None = None
         self._fate, self._object = fate, fate.object
         self._trials = Trials(self.base, iou)
-        self._views = Views(self.base, iou) if views is None else views
+        self.other_views = Views(self.base, iou) if views is None else views
 
     @cached_property
     def settings(self) -> tuple[Remedy, ...]:
@@ -246,7 +247,7 @@ class Search:
             window = crop_window(photo, row) if treatment.name == CROP else None
             if treatment.name == CROP and window is None:
                 continue
-            after = self._views.tally(treatment, window)
+            after = self.other_views.tally(treatment, window)
             if bool(after.found[after.objects == row].any()):
                 compared = before if window is None else before.within(window)
                 change = Change(treatment.name, treatment.old, treatment.new)

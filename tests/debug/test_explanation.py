@@ -74,6 +74,44 @@ def test_a_notebook_shows_the_words_and_the_picture(traced):
     assert page.count("<li>") == len(explained.lines) - 1
 
 
+class Notebook:
+    """What IPython is in a notebook: it has a kernel, and takes what is displayed."""
+
+    kernel = None
+
+    def __init__(self, monkeypatch) -> None:
+        self.shown = []
+        monkeypatch.setattr("IPython.get_ipython", lambda: self)
+        for name in ("display", "publish_display_data"):
+            monkeypatch.setattr(f"IPython.display.{name}", self.shown.append)
+
+
+def test_a_notebook_shows_the_debugger_below(traced, monkeypatch):
+    notebook = Notebook(monkeypatch)
+    lost = next(fate for fate in fates(traced) if fate.cause == "nms")
+    explained = explain_missed(traced, lost.object)
+    vars(explained).update(remedies=(), _search=SimpleNamespace(box_only=None))
+    explained._ipython_display_()
+    words, debugger = notebook.shown
+    assert words == {"text/plain": str(explained), "text/html": explained._repr_html_()}
+    assert debugger.trace is traced
+    assert debugger.stage == "detection"
+    assert debugger.followed == ("object", lost.object)
+    debugger.close()
+
+
+@pytest.mark.parametrize("without", ["kernel", "widgets"])
+def test_a_terminal_and_a_house_without_widgets_show_the_words(traced, monkeypatch, without):
+    notebook = Notebook(monkeypatch)
+    if without == "kernel":
+        monkeypatch.setattr("IPython.get_ipython", lambda: None)
+    else:
+        monkeypatch.setattr("mrcnn_steps.debug.explanation.find_spec", lambda name: None)
+    explained = explain_missed(traced, next(f.object for f in fates(traced) if f.found))
+    explained._ipython_display_()
+    assert [shown["text/plain"] for shown in notebook.shown] == [str(explained)]
+
+
 def test_a_name_is_text_and_not_html(model, scene):
     traced = trace(model, scene)
     explained = explain_missed(traced, next(f.object for f in fates(traced) if f.found))

@@ -255,5 +255,5 @@ def test_what_another_cell_shows_too_stays(tiny_trace, monkeypatch):
     assert debugger.canvas is not None
     monkeypatch.setattr(panel, "current_run", lambda: ("b", "4"))
     other._repr_mimebundle_()
-    assert not hasattr(debugger, "_explorers")
+    assert not hasattr(debugger, "_flow")
     other.close()

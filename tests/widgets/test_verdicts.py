@@ -2,6 +2,7 @@
 
 import html
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from ipywidgets import Label
@@ -12,7 +13,7 @@ from mrcnn_steps.debug.explanation import explain_missed, nothing_helps
 from mrcnn_steps.debug.fates import fates
 from mrcnn_steps.debug.lineage import lineage_of_object
 from mrcnn_steps.debug.price import Price
-from mrcnn_steps.debug.remedies import Change, Remedy
+from mrcnn_steps.debug.remedies import BoxOnly, Change, Remedy, remedies
 from mrcnn_steps.debug.rerun import rerun
 from mrcnn_steps.debug.words import to_learn
 from mrcnn_steps.model import load_model
@@ -42,6 +43,14 @@ def debugger(traced):
 
 def _lost(judged, cause):
     return next(v for v in judged if v.fate is not None and v.fate.cause == cause)
+
+
+def _find(monkeypatch, *remedies, box_only=None):
+    """Make the search for remedies find these, without a search."""
+    search = SimpleNamespace(
+        settings=remedies, views=lambda progress: (), box_only=box_only, other_views=None
+    )
+    monkeypatch.setattr("mrcnn_widgets.debugger.Search", lambda *_: search)
 
 
 # -- The list, without a widget ------------------------------------------------------------------
@@ -113,9 +122,17 @@ def test_objects_of_classes_that_the_model_does_not_know_are_listed_and_can_be_p
         assert f"The model has no class {name!r}" in html.unescape(panel._text.value)
         assert "unknown class" in debugger._status.value
         assert panel._ask.disabled
-    for stage in KEYS:
-        debugger.stage = stage
-    debugger.judged = False
+    row = listed[-1][1][1] - len(traced.ground_truth.boxes)
+    its_box = traced.ground_truth.unknown_boxes[row : row + 1]
+    for judged in (True, False):
+        debugger.judged = judged
+        for stage in KEYS:
+            debugger.stage = stage
+            marked = debugger.canvas["followed"]
+            in_photo = traced.letterbox.undo_boxes(its_box) if stage == "masks" else its_box
+            assert marked.boxes.tolist() == in_photo.tolist()
+            assert marked.labels == [listed[-1][0]]
+            assert "unknown class" in debugger._status.value
     assert debugger.followed == listed[-1][1]
     told = explain_missed(traced, listed[0][1][1])
     assert PipelineDebugger(told).followed == listed[0][1]
@@ -190,7 +207,7 @@ def test_a_changed_setting_brings_the_verdicts_up_to_date(debugger, traced):
 
 def test_a_remedy_is_a_button_with_its_price_that_sets_the_explorer(debugger, judged, monkeypatch):
     remedy = Remedy((Change("roi_heads.nms_thresh", 0.4, 0.75),), Price(1, 1, 0, 2, 0, 3))
-    monkeypatch.setattr("mrcnn_widgets.debugger.remedies", lambda *_, **__: (remedy,))
+    _find(monkeypatch, remedy)
     debugger.judged = True
     panel = debugger._verdicts
     verdict = _lost(judged, "nms")
@@ -208,7 +225,7 @@ def test_a_remedy_is_a_button_with_its_price_that_sets_the_explorer(debugger, ju
 
 def test_a_remedy_that_no_explorer_can_show_is_said(debugger, judged, monkeypatch):
     remedy = Remedy((Change("rpn.score_thresh", 0.5, 0.1),), Price(1, 1, 0, 2, 0, 3))
-    monkeypatch.setattr("mrcnn_widgets.debugger.remedies", lambda *_, **__: (remedy,))
+    _find(monkeypatch, remedy)
     debugger.judged = True
     debugger.followed = _lost(judged, "nms").subject
     debugger._verdicts._ask.click()
@@ -226,10 +243,26 @@ def test_an_explanation_opens_where_its_object_was_lost(traced, judged):
     debugger.close()
 
 
+def test_an_explanation_is_judged_by_its_own_thresholds(traced):
+    """At 0.75 and 0.5 other objects are found than at the usual 0.5 and 0.05."""
+    strict = fates(traced, 0.75, 0.5)
+    row = next(f.object for f, g in zip(strict, fates(traced), strict=True) if f.cause != g.cause)
+    debugger = PipelineDebugger(explain_missed(traced, row, 0.75, 0.5))
+    assert debugger._verdicts.of(("object", row)).fate == strict[row]
+    assert debugger.stage == strict[row].stage
+    found = [v for v in debugger._verdicts.judged if v.subject[0] == "detection"]
+    assert len(found) == int((traced.detections.scores > 0.5).sum())
+    debugger._verdicts._ask.click()
+    assert [str(each) for each in debugger._verdicts.remedies] == [
+        str(each) for each in remedies(traced, row, None, 0.75, 0.5, progress=False)
+    ]
+    debugger.close()
+
+
 def test_what_training_alone_can_mend_is_said(debugger, traced, judged, monkeypatch):
     debugger.judged = True
     debugger.followed = _lost(judged, "class").subject
-    monkeypatch.setattr("mrcnn_widgets.debugger.remedies", lambda *_, **__: ())
+    _find(monkeypatch)
     debugger._verdicts._ask.click()
     [said] = debugger._verdicts._offers.children
     fate = _lost(judged, "class").fate
@@ -237,6 +270,22 @@ def test_what_training_alone_can_mend_is_said(debugger, traced, judged, monkeypa
     for sentence in nothing_helps(traced, fate):
         assert html.escape(sentence) in said.value
     assert to_learn(traced, fate, 0.5, 0.05) in nothing_helps(traced, fate)
+
+
+def test_a_box_that_comes_back_without_its_mask_is_said_as_in_the_explanation(
+    debugger, traced, judged, monkeypatch
+):
+    fate = _lost(judged, "nms").fate
+    near = BoxOnly((Change("roi_heads.nms_thresh", 0.4, 0.75),), 0.21)
+    _find(monkeypatch, box_only=near)
+    debugger.judged, debugger.followed = True, ("object", fate.object)
+    debugger._verdicts._ask.click()
+    [said] = debugger._verdicts._offers.children
+    explained = explain_missed(traced, fate.object)
+    vars(explained).update(remedies=(), _search=SimpleNamespace(box_only=near))
+    for sentence in explained.lines[-2:]:
+        assert html.escape(sentence) in said.value
+    assert "roi_heads.nms_thresh 0.4 → 0.75 its box is found, but its mask" in explained.lines[-2]
 
 
 def test_a_hostile_name_is_text(traced):

@@ -20,8 +20,9 @@ from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from mrcnn_steps.data import Sample
 from mrcnn_steps.debug.explanation import Explanation
+from mrcnn_steps.debug.fates import UNKNOWN_CLASS, Fate
 from mrcnn_steps.debug.lineage import Lineage, describe
-from mrcnn_steps.debug.remedies import Remedy, remedies
+from mrcnn_steps.debug.remedies import BoxOnly, Remedy, Search
 from mrcnn_steps.debug.rerun import SETTINGS, Value
 from mrcnn_steps.debug.treatments import Views
 from mrcnn_steps.model import load_model
@@ -32,6 +33,7 @@ from mrcnn_widgets.chooser import NOTHING, Chooser
 from mrcnn_widgets.classification import ClassificationExplorer
 from mrcnn_widgets.detection import DetectionExplorer
 from mrcnn_widgets.explorer import Explorer
+from mrcnn_widgets.flow import Flow
 from mrcnn_widgets.masks import MaskExplorer
 from mrcnn_widgets.mini_masks import MiniMaskExplorer
 from mrcnn_widgets.panel import Panel
@@ -42,6 +44,7 @@ from mrcnn_widgets.status import Status
 from mrcnn_widgets.stepper import KEYS, Stepper
 from mrcnn_widgets.verdicts import Rest, Verdicts
 from mrcnn_widgets.viewer.canvas import Canvas
+from mrcnn_widgets.views import followed
 from mrcnn_widgets.views import verdicts as view
 
 EXPLORERS: dict[str, Callable[..., Explorer]] = {
@@ -56,9 +59,6 @@ EXPLORERS: dict[str, Callable[..., Explorer]] = {
         MaskExplorer,
     )
 }
-# Settings that name a row or a place of one photo: they mean nothing on the next.
-OF_THE_PHOTO = ("object", "label", "index", "point")
-
 # With them a page of 1400 × 900 pixels holds all of it, from the photo's name to the legend.
 PHOTO_HEIGHT = 430
 # On a smaller one the stage alone fits, from its controls to the photo and the table beside it.
@@ -110,19 +110,20 @@ class PipelineDebugger(Panel):
         model: FasterRCNN | str | None = None,
         **settings: Any,
     ) -> None:
+        self._iou, self._score = 0.5, None
         if isinstance(source, Explanation):
             settings = {**_opening(source), **settings}
+            self._iou, self._score = source.iou, source.score_threshold
             source = source.trace
-        self._explorers: dict[str, Explorer] = {}
         self._kept: dict[str, dict[str, Any]] = {}
-        self._flowed: dict[str, tuple[Trace, dict[str, Any], Trace]] = {}
         self._seen: following.Seen | None = None
-        self._views: Views | None = None
+        self._viewed: tuple[Trace, Views] | None = None
         self._quiet = False
         self._words = ""
-        self._trace, self._loaded = first_trace(source, model)
+        traced, self._loaded = first_trace(source, model)
+        self._flow = Flow(traced, self._announce)
         self._photos = Photos()
-        self._shown_photo = self._photos.add(photo_of(self._trace))
+        self._shown_photo = self._photos.add(photo_of(traced))
         super().__init__(**{"photo": self._shown_photo, "model": self._loaded, **settings})
         self._build()
         self._visit()
@@ -138,7 +139,7 @@ class PipelineDebugger(Panel):
     @property
     def explorer(self) -> Explorer:
         """The explorer of the stage that is shown."""
-        return self._explorers[self.stage]
+        return self._flow.explorers[self.stage]
 
     @property
     def canvas(self) -> Canvas:  # type: ignore[override]
@@ -148,24 +149,30 @@ class PipelineDebugger(Panel):
     @property
     def explorers(self) -> dict[str, Explorer]:
         """The explorers of the stages that were visited."""
-        return dict(self._explorers)
+        return dict(self._flow.explorers)
 
     @property
     def trace(self) -> Trace:
         """The trace as the settings of all stages make it."""
-        return self._flow(KEYS)
+        return self._flow.trace
 
     @property
     def lineage(self) -> Lineage | None:
         """What belongs to what is followed; of a lost object, what decided its fate."""
-        strangers = [subject for _, subject in following.unknown(self.trace)]
-        if self.followed is None or self.followed in strangers:
+        if self.followed is None or self._stranger:
             return None
         verdict = self._verdict
         lost = None
         if verdict is not None and verdict.fate is not None:
             lost = view.lineage_of_fate(self.trace, verdict.fate)
         return lost or following.lineage_of(self.trace, self.followed)
+
+    @property
+    def _stranger(self) -> str:
+        """What is followed, in words, if it is an object of a class that the model lacks."""
+        strangers = {subject: text for text, subject in following.unknown(self.trace)}
+        text = strangers.get(self.followed)
+        return f"{text}: {UNKNOWN_CLASS}" if text else ""
 
     def to_png(self) -> bytes:
         """Give the picture of the stage that is shown."""
@@ -181,44 +188,26 @@ class PipelineDebugger(Panel):
 
     # -- Computing ---------------------------------------------------------------------------
 
-    def _flow(self, stages: tuple[str, ...]) -> Trace:
-        """Give the trace as the settings of some stages, from the first one on, make it."""
-        flowing = self._trace
-        for stage in stages:
-            if stage in self._explorers:
-                flowing = self._onward(self._explorers[stage], flowing)
-        return flowing
-
-    def _onward(self, explorer: Explorer, before: Trace) -> Trace:
-        """Tell what a stage makes of a trace, computed once for the same settings."""
-        changes = {name: explorer.settings[name] for name in explorer.changed}
-        if not changes:
-            return before
-        known = self._flowed.get(explorer.stage)
-        if known is None or known[0] is not before or known[1] != changes:
-            self.busy = "Running the network again from here on …"
-            known = before, changes, explorer.onward(before)
-            self._flowed[explorer.stage] = known
-            self.busy = ""
-        return known[2]
+    def _announce(self, busy: str) -> None:
+        self.busy = busy
 
     def _visit(self, change: Any = None) -> None:
         """Show the stage, made or brought up to date where needed."""
         self.message = ""
-        flowing = self._flow(KEYS[: KEYS.index(self.stage)])
-        explorer = self._explorers.get(self.stage)
+        flowing, explorers = self._flow.before(self.stage), self._flow.explorers
+        explorer = explorers.get(self.stage)
         if explorer is None:
             explorer = EXPLORERS[self.stage](flowing, **self._kept.pop(self.stage, {}))
-            self._explorers[self.stage] = explorer
+            explorers[self.stage] = explorer
             explorer.layout.flex = "0 0 auto"  # what does not fit scrolls
             explorer.canvas.max_height = PHOTO_HEIGHT
             explorer.canvas.observe(self._on_pick, "selected")
             if explorer.own:  # no names at all would mean all traits
                 explorer.observe(self._on_setting, list(explorer.own))
-            self._body.children = tuple(self._explorers.values())
+            self._body.children = tuple(explorers.values())
         elif explorer.trace is not flowing:
             explorer.show(flowing)
-        for stage, other in self._explorers.items():
+        for stage, other in explorers.items():
             other.layout.display = None if stage == self.stage else "none"
         self._refresh()
 
@@ -247,14 +236,11 @@ class PipelineDebugger(Panel):
     def _adopt(self, traced: Trace, keep: bool) -> None:
         """Show another trace; with `keep`, under the settings that the explorers have now."""
         self.followed = None
-        kept = {stage: _lasting(explorer) for stage, explorer in self._explorers.items()}
+        old, self._flow = self._flow, Flow(traced, self._announce)
+        self._kept = {**self._kept, **old.lasting()} if keep else {}
         self._body.children = ()
-        for explorer in self._explorers.values():
+        for explorer in old.explorers.values():
             explorer.close()
-        self._explorers.clear()
-        self._flowed.clear()
-        self._trace = traced
-        self._kept = {**self._kept, **kept} if keep else {}
         self._visit()
 
     # -- Photos and models -------------------------------------------------------------------
@@ -266,7 +252,7 @@ class PipelineDebugger(Panel):
 
     def _look_at(self, photo: str) -> None:
         """Show a photo; after a mishap the name is that of the one that is still shown."""
-        network, names = self._trace.model, self._trace.class_names
+        network, names = self._flow.source.model, self._flow.source.class_names
         if self._attempt(
             f"Running the network on {photo} …",
             lambda: self._adopt(trace(network, self._photos[photo], names), keep=True),
@@ -311,7 +297,7 @@ class PipelineDebugger(Panel):
         )
 
     def _read(self, name: str, content: bytes) -> None:
-        title = self._photos.add(read_photo(name, content, self._trace.class_names))
+        title = self._photos.add(read_photo(name, content, self._flow.source.class_names))
         if self.photo == title:  # the same name again, with other content
             self._look_at(title)
         else:
@@ -357,11 +343,14 @@ class PipelineDebugger(Panel):
         self.explorer.focus(lineage)
         if fate is not None:
             self.explorer.pin(*self.explorer.pinned, *view.layers(self.stage, fate))
+        if self._stranger:
+            self.explorer.pin(followed.stranger(self.stage, now, self.followed[1]))
         if self.judged:
             self._verdicts.picked = self.followed
         self._quiet = False
         self._stepper.mark(None if fate is None or fate.found else fate.stage)
-        self._words = PICK_SOMETHING if lineage is None else describe(now, lineage)
+        nothing = self._stranger or PICK_SOMETHING
+        self._words = nothing if lineage is None else describe(now, lineage)
         if verdict is not None and (lineage is None or lineage.detection is None):
             self._words = f"{verdict.name}: {verdict.words}"
         self._show_status()
@@ -389,13 +378,17 @@ class PipelineDebugger(Panel):
         if not self._quiet:
             self.followed = change.new
 
-    def _remedies(self, row: int) -> Sequence[Remedy]:
-        self.busy = f"Trying what would bring object {row} back …"
-        if self._views is None or self._views.trace is not self.trace:
-            self._views = Views(self.trace)
-        found = remedies(self.trace, row, progress=False, views=self._views)
+    def _mend(self, fate: Fate) -> tuple[Sequence[Remedy], BoxOnly | None]:
+        """Find the remedies for an object; without any, what brings back its box alone."""
+        self.busy = f"Trying what would bring object {fate.object} back …"
+        judged = self.trace
+        seen = self._viewed
+        views = seen[1] if seen is not None and seen[0] is judged else None
+        search = Search(judged, fate, self._iou, self._score, views)
+        self._viewed = judged, search.other_views
+        found = *search.settings, *search.views(progress=False)
         self.busy = ""
-        return found
+        return found, search.box_only
 
     def _use(self, settings: Mapping[str, Value]) -> None:
         """Set the explorers to a remedy, and shows the stage of its last setting."""
@@ -420,7 +413,7 @@ class PipelineDebugger(Panel):
         self._body.layout.height, self._body.layout.overflow = BODY_HEIGHT, "hidden auto"
         t.link((self, "stage"), (self._stepper, "stage"))
         settable = {n for n, at in SETTINGS.items() if hasattr(EXPLORERS[at.stage], at.keyword)}
-        self._verdicts = Verdicts(self._remedies, self._use, settable)
+        self._verdicts = Verdicts(self._mend, self._use, settable, self._iou, self._score)
         self._verdicts.observe(self._on_verdict, "picked")
         self._at_rest = Rest(self._refresh)
         self.children = [self._chooser, self._stepper, self._status, self._verdicts, self._body]
@@ -443,8 +436,3 @@ def _opening(explanation: Explanation) -> dict[str, Any]:
     """Give the traits that show an explanation: its stage, its object and the verdicts."""
     fate = explanation.fate
     return {"stage": fate.stage, "followed": ("object", fate.object), "judged": True}
-
-
-def _lasting(explorer: Explorer) -> dict[str, Any]:
-    """Give the settings of an explorer that mean the same on another photo."""
-    return {name: v for name, v in explorer.settings.items() if name not in OF_THE_PHOTO}

@@ -12,8 +12,9 @@ import traitlets as t
 
 from mrcnn_steps.debug.errors import describe_error
 from mrcnn_steps.debug.explanation import nothing_helps
+from mrcnn_steps.debug.fates import Fate
 from mrcnn_steps.debug.lineage import describe
-from mrcnn_steps.debug.remedies import Remedy
+from mrcnn_steps.debug.remedies import BoxOnly, Remedy
 from mrcnn_steps.debug.rerun import Value
 from mrcnn_steps.debug.words import sentences
 from mrcnn_steps.tracing import Trace
@@ -32,9 +33,12 @@ class Verdicts(ipw.VBox):
     """A list of objects and detections with what became of each.
 
     Args:
-        find: finds the remedies for an object; may take a while.
+        find: finds the remedies for an object, and what brings back its box alone; may take a
+            while.
         use: sets the explorers to a remedy.
         settable: the settings, as `rerun.SETTINGS` names them, that the explorers have.
+        iou: from which IoU on a box, or a mask, is an object's.
+        score_threshold: that a detection has to exceed to count; None for the trace's own.
 
     Traits:
         picked: ("object", row) or ("detection", row) of the trace that was judged, or None.
@@ -52,15 +56,18 @@ class Verdicts(ipw.VBox):
 
     def __init__(
         self,
-        find: Callable[[int], Sequence[Remedy]],
+        find: Callable[[Fate], tuple[Sequence[Remedy], BoxOnly | None]],
         use: Callable[[Mapping[str, Value]], None],
         settable: Collection[str],
+        iou: float = 0.5,
+        score_threshold: float | None = None,
     ) -> None:
         super().__init__()
         self.trace: Trace | None = None
         self.judged: list[Verdict] = []
         self.remedies: Sequence[Remedy] = ()
         self._find, self._use, self._settable, self._quiet = find, use, settable, False
+        self._thresholds = iou, score_threshold
         self._filter = ipw.Dropdown(
             description="show", tooltip=self.traits()["reason"].help, layout={"width": "98%"}
         )
@@ -88,7 +95,7 @@ class Verdicts(ipw.VBox):
     def show(self, trace: Trace) -> None:
         """Judge a trace, unless it is the one that was judged last."""
         if trace is not self.trace:
-            self.trace, self.judged = trace, view.verdicts(trace)
+            self.trace, self.judged = trace, view.verdicts(trace, *self._thresholds)
             if all(verdict.reason != self.reason for verdict in self.judged):
                 self.reason = EVERYTHING
             if self.of(self.picked) is None:
@@ -152,17 +159,16 @@ class Verdicts(ipw.VBox):
         )
 
     def _on_ask(self, button: Any) -> None:
-        assert self.picked is not None
-        self.remedies = self._find(self.picked[1])
-        offers = [self._offer(remedy) for remedy in self.remedies]
-        self._offers.children = offers or [self._nothing_helps()]
-
-    def _nothing_helps(self) -> ipw.Widget:
-        verdict = self.of(self.picked)
-        assert self.trace is not None
+        verdict, trace = self.of(self.picked), self.trace
+        assert trace is not None
         assert verdict is not None
         assert verdict.fate is not None
-        return ipw.HTML(_paragraphs(nothing_helps(self.trace, verdict.fate)))
+        self.remedies, box_only = self._find(verdict.fate)
+        offers = [self._offer(remedy) for remedy in self.remedies]
+        if not offers:
+            said = nothing_helps(trace, verdict.fate, *self._thresholds, box_only)
+            offers = [ipw.HTML(_paragraphs(said))]
+        self._offers.children = offers
 
     def _offer(self, remedy: Remedy) -> ipw.Widget:
         """Give a remedy with its price: a button where the explorers have its settings."""

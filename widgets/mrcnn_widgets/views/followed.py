@@ -1,9 +1,13 @@
 """What is followed through all stages, as each stage knows it."""
 
+import numpy as np
 import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
 
+from mrcnn_steps.debug.fates import UNKNOWN_CLASS
 from mrcnn_steps.debug.lineage import Lineage
-from mrcnn_steps.palette import ANCHOR, DETECTION, OBJECT, PROPOSAL, Look
+from mrcnn_steps.palette import ANCHOR, DETECTION, LEAVES, OBJECT, PROPOSAL, Look
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets.viewer.layers import ArrowLayer, BoxLayer, Group, Layer
 from mrcnn_widgets.views.objects import as_boxes
@@ -14,6 +18,7 @@ def _group(name: str, look: Look) -> Group:
 
 
 FOLLOWED = _group("followed object", OBJECT)
+STRANGER = _group(UNKNOWN_CLASS, LEAVES)
 STEP = _group("its step", PROPOSAL)
 LINKS = {
     "anchors": _group("its anchor", ANCHOR),
@@ -50,9 +55,7 @@ def layers(stage: str, trace: Trace, lineage: Lineage) -> list[Layer]:
     if lineage.object is not None and trace.ground_truth is not None:
         boxes = torch.cat([trace.ground_truth.boxes[lineage.object].cpu()[None], boxes])
         looks = [FOLLOWED, *looks]
-    if stage == "masks":  # which are shown on the photo as it came
-        boxes = trace.letterbox.undo_boxes(boxes)
-    drawable = as_boxes(boxes)
+    drawable = _as_shown(stage, trace, boxes)
     marks: list[Layer] = [
         BoxLayer(
             "followed",
@@ -69,3 +72,36 @@ def layers(stage: str, trace: Trace, lineage: Lineage) -> list[Layer]:
             ArrowLayer("its step", drawable[-2:-1], drawable[-1:], groups=[STEP], pickable=False)
         )
     return marks
+
+
+def stranger(stage: str, trace: Trace, object: int) -> BoxLayer:
+    """Mark an object whose class the model does not know: at every stage its own box is all it has.
+
+    Args:
+        stage: the key of the stage.
+        trace: of the photo.
+        object: its number, as `fates` counts: after all objects of known classes.
+
+    Returns:
+        The layer "followed".
+    """
+    photo, truth = trace.sample, trace.ground_truth
+    assert photo is not None
+    assert truth is not None
+    row = object - len(truth.boxes)
+    name = photo.class_names[int(photo.labels[truth.unknown_objects[row]])]
+    return BoxLayer(
+        "followed",
+        _as_shown(stage, trace, truth.unknown_boxes[row : row + 1]),
+        groups=[STRANGER],
+        labels=[f"{name}: {UNKNOWN_CLASS}"],
+        width=3,
+        pickable=False,
+    )
+
+
+def _as_shown(stage: str, trace: Trace, boxes: Float[Tensor, "N 4"]) -> Float32[np.ndarray, "N 4"]:
+    """Give boxes of the network's input in the pixels that a stage is shown in."""
+    if stage == "masks":  # which are shown on the photo as it came
+        boxes = trace.letterbox.undo_boxes(boxes)
+    return as_boxes(boxes)
