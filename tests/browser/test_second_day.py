@@ -7,6 +7,8 @@ from tests.browser.test_canvas_lab import CENTER, SETUP
 
 pytestmark = pytest.mark.browser
 
+TALL = {"width": 1280, "height": 2300}
+
 
 def check_lives(notebook):
     """The viewer is shown, its twin is not."""
@@ -65,3 +67,38 @@ def test_a_kernel_that_was_restarted_leaves_the_picture(shown, open_notebook):
     notebook.run_all()
     check_lives(notebook).click(position=CENTER)
     notebook.wait_python("canvas.selected", ("boxes", 2))
+
+
+EXPLAINED = """from mrcnn_steps import load_model, sample, trace
+from mrcnn_steps.debug import explain_missed
+told = explain_missed(trace(load_model("tiny"), sample("voc_people")), 11)"""
+
+
+def test_an_explanation_shows_the_debugger_and_leaves_words_and_pictures(open_notebook):
+    """The only place where the library shows a widget: alive, and on the second day."""
+    notebook = open_notebook(EXPLAINED, "told", run=False, viewport=TALL)
+    page = notebook.page
+    words = page.locator(".jp-OutputArea-output b", has_text="Object 11 (person): lost at NMS")
+    picture = page.locator(".jp-OutputArea-output img[alt^='Object 11']")
+    verdict = page.get_by_role("status").filter(has_text="object 11 · person: lost at NMS")
+    notebook.menu("Run", "Run All Cells")
+    verdict.wait_for(timeout=300_000)
+    notebook.wait_for_canvas()
+    assert words.is_visible()
+    assert picture.is_visible()
+    assert page.locator(".mrv-chip:visible", has_text="kept instead").count() == 1
+    assert not page.get_by_text(HOW).is_visible()
+    notebook.screenshot("explained")
+    notebook.theme("JupyterLab Dark")
+    notebook.screenshot("explained-dark")
+    notebook.save()
+    notebook.shut_down()
+    notebook.open()
+    page.get_by_text("Error displaying widget").wait_for(state="attached")
+    # What ipywidgets itself says of a model that is gone.
+    page.errors.clear()
+    page.get_by_text(HOW).wait_for()
+    assert words.is_visible()
+    assert picture.is_visible()
+    assert page.locator(".mrv-stage:visible").count() == 0
+    notebook.screenshot("explained-second-day")

@@ -205,7 +205,7 @@ def _used(trace):
     debugger.explorer.post_nms_top_n = 50
     for stage in KEYS:
         debugger.stage = stage
-    held = [debugger._trace, debugger.trace]
+    held = [debugger._flow.source, debugger.trace]
     for explorer in debugger.explorers.values():
         held += [explorer, explorer.canvas]
     return debugger, [weakref.ref(one) for one in held]
