@@ -8,9 +8,11 @@ import torch
 import traitlets as t
 from torchvision.ops import box_iou
 
+from mrcnn_steps.debug.rerun import rerun
 from mrcnn_steps.matching import match_trace
 from mrcnn_steps.proposals import Proposals, propose
 from mrcnn_widgets.proposals import STEPS, WHOLE_PHOTO, ProposalExplorer
+from tests.debug.scenes import set_to
 
 
 @pytest.fixture
@@ -40,6 +42,7 @@ def test_at_first_everything_is_as_in_the_trace(tiny_trace):
         "pre_nms_top_n": 10_000,
         "nms_threshold": 0.7,
         "min_size": 0.001,
+        "score_threshold": 0.0,
         "post_nms_top_n": 1000,
         "limit": 10,
         "object": 18,
@@ -53,6 +56,8 @@ def test_at_first_everything_is_as_in_the_trace(tiny_trace):
         {"nms_threshold": 0.85},
         {"nms_threshold": 0.05},
         {"pre_nms_top_n": 500, "min_size": 40.0},
+        {"score_threshold": 0.4},
+        {"score_threshold": 0.2, "nms_threshold": 0.6},
         {"post_nms_top_n": 17},
         {"min_size": 256.0, "nms_threshold": 0.0},
         {"pre_nms_top_n": 1, "post_nms_top_n": 1},
@@ -70,6 +75,18 @@ def test_every_setting_is_that_of_propose(explorer, tiny_trace, settings):
     )
     same(explorer.proposals, expected)
     assert explorer.counts["final"] == len(expected)
+
+
+@pytest.mark.parametrize("own", [0.0, 0.3])
+def test_a_threshold_of_objectness_can_be_moved_where_the_model_has_one(tiny_trace, own):
+    with set_to(tiny_trace.model, {"rpn.score_thresh": own}):
+        explorer = ProposalExplorer(rerun(tiny_trace, {"rpn.score_thresh": own}))
+    widget, _ = explorer._registered["score_threshold"]
+    assert (widget.layout.display != "none") == (own > 0)
+    explorer.score_threshold = 0.1
+    same(explorer.proposals, rerun(tiny_trace, {"rpn.score_thresh": 0.1}).proposals)
+    explorer.reset()
+    assert explorer.score_threshold == own
 
 
 def test_level_by_level_as_torchvision_does(tiny_trace):

@@ -14,7 +14,7 @@ from mrcnn_steps.debug.fates import fates
 from mrcnn_steps.debug.lineage import lineage_of_object
 from mrcnn_steps.debug.price import Price
 from mrcnn_steps.debug.remedies import BoxOnly, Change, Remedy, remedies
-from mrcnn_steps.debug.rerun import rerun
+from mrcnn_steps.debug.rerun import SETTINGS, rerun
 from mrcnn_steps.debug.words import to_learn
 from mrcnn_steps.model import load_model
 from mrcnn_steps.model.network import tiny
@@ -223,8 +223,14 @@ def test_a_remedy_is_a_button_with_its_price_that_sets_the_explorer(debugger, ju
     assert debugger.followed == verdict.subject
 
 
+def test_every_setting_has_its_explorer(debugger):
+    for place in SETTINGS.values():
+        debugger.stage = place.stage
+        assert place.keyword in debugger.explorer.own
+
+
 def test_a_remedy_that_no_explorer_can_show_is_said(debugger, judged, monkeypatch):
-    remedy = Remedy((Change("rpn.score_thresh", 0.5, 0.1),), Price(1, 1, 0, 2, 0, 3))
+    remedy = Remedy((Change("input.scale", 1.0, 1.5),), Price(1, 1, 0, 2, 0, 3))
     _find(monkeypatch, remedy)
     debugger.judged = True
     debugger.followed = _lost(judged, "nms").subject

@@ -412,8 +412,7 @@ class PipelineDebugger(Panel):
         # One height for all stages: what is below does not jump.
         self._body.layout.height, self._body.layout.overflow = BODY_HEIGHT, "hidden auto"
         t.link((self, "stage"), (self._stepper, "stage"))
-        settable = {n for n, at in SETTINGS.items() if hasattr(EXPLORERS[at.stage], at.keyword)}
-        self._verdicts = Verdicts(self._mend, self._use, settable, self._iou, self._score)
+        self._verdicts = Verdicts(self._mend, self._use, self._iou, self._score)
         self._verdicts.observe(self._on_verdict, "picked")
         self._at_rest = Rest(self._refresh)
         self.children = [self._chooser, self._stepper, self._status, self._verdicts, self._body]

@@ -62,13 +62,16 @@ class ProposalExplorer(Explorer):
     min_size = Real(
         min=0.0, max=256.0, help="A clipped box goes if a side is shorter than this many pixels."
     )
+    score_threshold = Real(
+        min=0.0, max=1.0, help="A box goes if its objectness, 0 to 1, is below this."
+    )
     post_nms_top_n = Whole(min=1, help="Proposals that may remain, over all levels.")
 
     def __init__(self, source: Source, **settings: Any) -> None:
         self._look_at(as_trace(source))
         own = proposal_settings(self.trace.model, self.trace.anchors)
-        self._fixed = {name: own.pop(name) for name in ("level_sizes", "score_threshold")}
-        largest = max(self._fixed["level_sizes"] or [len(self.trace.anchors)])
+        self._level_sizes = own.pop("level_sizes")
+        largest = max(self._level_sizes or [len(self.trace.anchors)])
         self._most = {
             "pre_nms_top_n": max(own["pre_nms_top_n"], min(largest, 20_000)),
             "post_nms_top_n": max(own["post_nms_top_n"], 2000),
@@ -83,7 +86,9 @@ class ProposalExplorer(Explorer):
         self._steps = Readout("Left after each step", lines=8)
         self._one = Readout("Box under the pointer", lines=9)
         self.arrange(self._controls(), [self._steps, self._one])
-        self.observe(self._propose, ["pre_nms_top_n", "nms_threshold", "min_size"])
+        self.observe(
+            self._propose, ["pre_nms_top_n", "nms_threshold", "min_size", "score_threshold"]
+        )
         self.observe(self._limit, ["post_nms_top_n"])
         self.observe(self._draw, ["step", "limit"])
         self.observe(self._turn, ["object"])
@@ -93,7 +98,10 @@ class ProposalExplorer(Explorer):
         self._turn()
 
     def _controls(self) -> list[ipw.Widget]:
-        per_level = self._fixed["level_sizes"] is not None
+        per_level = self._level_sizes is not None
+        score = self.control("score_threshold", "objectness ≥")
+        # Hardly any model asks for one, and there is no room to spare.
+        score.layout.display = None if self.own["score_threshold"] else "none"
         self._objects = self.control(
             "object", "boxes around", ipw.Dropdown, options=self._options(), width="230px"
         )
@@ -123,6 +131,7 @@ class ProposalExplorer(Explorer):
             ),
             self.control("nms_threshold", "NMS threshold"),
             self.control("min_size", "minimum size", ipw.BoundedFloatText, **PIXELS),
+            score,
             self.control("post_nms_top_n", "post-NMS count", max=self._most["post_nms_top_n"]),
         ]
 
@@ -194,7 +203,7 @@ class ProposalExplorer(Explorer):
         self._overlaps = None
 
     def _propose(self, change: Any = None) -> None:
-        trace, per_level = self.trace, self._fixed["level_sizes"] is not None
+        trace, per_level = self.trace, self._level_sizes is not None
         if change is None or change["name"] == "pre_nms_top_n":
             self._overlaps = None
         elif self._overlaps is None and not per_level:  # NMS of one level at a time is quick
@@ -208,8 +217,9 @@ class ProposalExplorer(Explorer):
             post_nms_top_n=self.post_nms_top_n,
             nms_threshold=self.nms_threshold,
             min_size=self.min_size,
+            score_threshold=self.score_threshold,
+            level_sizes=self._level_sizes,
             overlaps=self._overlaps,
-            **self._fixed,
         )
         self._count()
 

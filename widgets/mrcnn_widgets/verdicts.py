@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as ipw
@@ -15,7 +15,7 @@ from mrcnn_steps.debug.explanation import nothing_helps
 from mrcnn_steps.debug.fates import Fate
 from mrcnn_steps.debug.lineage import describe
 from mrcnn_steps.debug.remedies import BoxOnly, Remedy
-from mrcnn_steps.debug.rerun import Value
+from mrcnn_steps.debug.rerun import SETTINGS, Value
 from mrcnn_steps.debug.words import sentences
 from mrcnn_steps.tracing import Trace
 from mrcnn_widgets import following
@@ -36,7 +36,6 @@ class Verdicts(ipw.VBox):
         find: finds the remedies for an object, and what brings back its box alone; may take a
             while.
         use: sets the explorers to a remedy.
-        settable: the settings, as `rerun.SETTINGS` names them, that the explorers have.
         iou: from which IoU on a box, or a mask, is an object's.
         score_threshold: that a detection has to exceed to count; None for the trace's own.
 
@@ -58,7 +57,6 @@ class Verdicts(ipw.VBox):
         self,
         find: Callable[[Fate], tuple[Sequence[Remedy], BoxOnly | None]],
         use: Callable[[Mapping[str, Value]], None],
-        settable: Collection[str],
         iou: float = 0.5,
         score_threshold: float | None = None,
     ) -> None:
@@ -66,7 +64,7 @@ class Verdicts(ipw.VBox):
         self.trace: Trace | None = None
         self.judged: list[Verdict] = []
         self.remedies: Sequence[Remedy] = ()
-        self._find, self._use, self._settable, self._quiet = find, use, settable, False
+        self._find, self._use, self._quiet = find, use, False
         self._thresholds = iou, score_threshold
         self._filter = ipw.Dropdown(
             description="show", tooltip=self.traits()["reason"].help, layout={"width": "98%"}
@@ -171,8 +169,8 @@ class Verdicts(ipw.VBox):
         self._offers.children = offers
 
     def _offer(self, remedy: Remedy) -> ipw.Widget:
-        """Give a remedy with its price: a button where the explorers have its settings."""
-        if not set(remedy.settings) <= set(self._settable):
+        """Give a remedy with its price: a button, if it is of settings that explorers have."""
+        if not remedy.settings.keys() <= SETTINGS.keys():  # but a view of the photo
             return ipw.Label(str(remedy))
         button = ipw.Button(
             description=str(remedy),
