@@ -133,7 +133,7 @@ MINDS_MODE = (
 )
 
 
-def check_model(model: nn.Module) -> None:
+def check_model(model: object) -> None:
     """Refuse a model of which a trace would not be true.
 
     Args:
@@ -147,7 +147,8 @@ def check_model(model: nn.Module) -> None:
             is replaced, all modules have a hook, or autocast changes the precision.
     """
     if not isinstance(model, FasterRCNN):
-        wrapped = [name for name, part in model.named_children() if isinstance(part, FasterRCNN)]
+        parts = model.named_children() if isinstance(model, nn.Module) else ()
+        wrapped = [name for name, part in parts if isinstance(part, FasterRCNN)]
         hint = f"; pass the one inside it: model.{wrapped[0]}" if wrapped else ""
         raise TypeError(
             "model: expected a torchvision FasterRCNN or MaskRCNN, found "

@@ -89,7 +89,8 @@ def load(
     """See `mrcnn_steps.model.load_model`."""
     if not isinstance(name, str | os.PathLike):
         raise TypeError(
-            f'name: expected "tiny", "coco", a path or "file.py:function", found {name!r:.60}'
+            'name: expected "tiny", "coco", a path or "file.py:function", found '
+            f"{type(name).__name__}"
         )
     if name == "tiny":
         return from_file(bundled(), architecture, class_names)

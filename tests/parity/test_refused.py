@@ -65,6 +65,9 @@ def test_another_kind_of_model(small, landscape, type_refused):
     for model in (retina.eval(), nn.Linear(2, 2), None):
         with pytest.raises(type_refused):
             trace(model, landscape)
+    for model in (retina, type(small), 3, None):
+        with pytest.raises(TypeError, match=f"MaskRCNN, found {type(model).__name__}$"):
+            check_model(model)
 
 
 def own_step(*arguments):
