@@ -158,9 +158,10 @@ def _check_bbox(found: Any, mask: _Mask) -> tuple[Box | None, bool]:
     if w == 0 or h == 0:
         expected = f"{expected}, width and height above 0"
         raise FieldError("bbox", found, expected, "bbox_without_area")
-    if min(x, y) < -BOX_TOLERANCE or not _fits(x + w, y + h, mask):
+    begins_outside = min(x, y) < -BOX_TOLERANCE
+    if begins_outside or not _fits(x + w, y + h, mask):
         inside = f"a box inside the {mask.width}×{mask.height} photo as [x, y, width, height]"
-        if x < w and y < h and _fits(w, h, mask):
+        if not begins_outside and x < w and y < h and _fits(w, h, mask):
             raise FieldError("bbox", found, f"{inside}, not the corner (x2, y2)", "bbox_corners")
         raise FieldError("bbox", found, inside, "bbox_outside")
     return (x, y, w, h), False

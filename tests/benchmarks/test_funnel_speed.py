@@ -12,7 +12,7 @@ from mrcnn_steps.model.evaluate import evaluate
 from tests.debug.funnel.photos import write_photos
 from tests.memory import peak
 
-# Both sides take turns on them, so that neighbors on the machine slow both down alike. Forty photos.
+# Forty photos, on which both sides take turns: neighbors on the machine slow them down alike.
 FOLDERS = 2 * (
     ("voc_people", "cows", "cat", "wine", "dogs"),
     ("horses", "coffee", "motorcycle", "voc_people", "astronaut"),

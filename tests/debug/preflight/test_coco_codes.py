@@ -110,6 +110,7 @@ MISTAKES = [
     ("bbox_normalized", first(bbox=[0.08, 0.16, 0.31, 0.38]), (1,), (101,)),
     ("bbox_normalized", boxes_only([0.08, 0.16, 0.31, 0.38]), (1,), (101,)),
     ("bbox_outside", boxes_only([80, 10, 30, 24]), (1,), (101,)),
+    ("bbox_outside", boxes_only([-40, 10, 60, 24]), (1,), (101,)),
     ("bbox_not_of_mask", first(bbox=[8, 10, 10, 10]), (1,), (101,)),
     ("segmentation_empty", first(bbox=None, segmentation=[]), (1,), (101,)),
     ("segmentation_invalid", first(segmentation="a cat"), (1,), (101,)),
