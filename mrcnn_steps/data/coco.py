@@ -75,9 +75,8 @@ class CocoFolder:
         if not self.images.is_dir():
             raise FileNotFoundError(f"{self.images}: found no such folder, expected the photos")
         if not self.annotations.is_file():
-            raise FileNotFoundError(
-                f"{self.annotations}: found no such file, expected COCO instances"
-            )
+            found = "a directory" if self.annotations.is_dir() else "no such file"
+            raise FileNotFoundError(f"{self.annotations}: found {found}, expected COCO instances")
         content = read(self.annotations, self.images, strict)
         self.photos = content.photos
         self.left_out = content.left_out

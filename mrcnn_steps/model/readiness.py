@@ -7,7 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mrcnn_steps.class_names import difference
+from mrcnn_steps.data.annotation import Annotation
 from mrcnn_steps.data.coco import CocoFolder
+from mrcnn_steps.data.coco_file import Photo
 from mrcnn_steps.files import exclusive, remove_leftovers
 from mrcnn_steps.model.architectures import CANVAS
 from mrcnn_steps.model.augment import Augmentation
@@ -101,7 +103,7 @@ def open_data(args: argparse.Namespace) -> tuple[TrainingSet, CocoFolder | None]
     if not any(map(has_objects, folders)):
         raise ValueError(
             f"{args.annotations[0]}: found no object to train on, expected at least one that is no "
-            "crowd (iscrowd 0)"
+            "crowd (iscrowd 0) and has pixels"
         )
     validation = None
     if args.val_annotations is not None:
@@ -123,11 +125,25 @@ def predicts_masks(architecture: str) -> bool:
 
 
 def has_objects(folder: CocoFolder, names: Sequence[str] | None = None) -> bool:
-    """Whether any photo has an object, of these classes, that is no crowd."""
+    """Whether any photo has an object, of these classes, that has pixels and is no crowd."""
     wanted = {
-        label for label, name in enumerate(folder.class_names) if names is None or name in names
+        category
+        for category, name in zip(folder.category_ids, folder.class_names[1:], strict=True)
+        if names is None or name in names
     }
-    return any(folder.labels_present(index) & wanted for index in range(len(folder)))
+    return any(
+        not each.crowd and each.category_id in wanted and has_pixels(each, photo)
+        for index, photo in enumerate(folder.photos)
+        for each in folder.objects(index)
+    )
+
+
+def has_pixels(annotation: Annotation, photo: Photo) -> bool:
+    """Whether an annotation covers any pixel of its photo."""
+    if annotation.segmentation is not None:
+        return annotation.runs(photo.height, photo.width).area > 0
+    x1, y1, x2, y2 = annotation.rectangle(photo.height, photo.width)
+    return x1 < x2 and y1 < y2
 
 
 def check_validation(folder: CocoFolder, class_names: Sequence[str]) -> None:
@@ -150,7 +166,7 @@ def check_validation(folder: CocoFolder, class_names: Sequence[str]) -> None:
     if not has_objects(folder, class_names):
         raise ValueError(
             f"{file}: found no object to evaluate on, expected at least one that is no crowd "
-            "(iscrowd 0) of a class of the training data"
+            "(iscrowd 0), has pixels and is of a class of the training data"
         )
     if set(class_names) != set(folder.class_names):
         say(f"{file}: other classes than the training data, and only common ones count: {told}")

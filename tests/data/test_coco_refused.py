@@ -27,8 +27,10 @@ def test_missing_folder_and_missing_file(write, tmp_path):
     photos, path = write(content())
     with pytest.raises(FileNotFoundError, match="nowhere"):
         CocoFolder(tmp_path / "nowhere", path)
-    with pytest.raises(FileNotFoundError, match=r"nothing\.json"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.json: found no such file"):
         CocoFolder(photos, tmp_path / "nothing.json")
+    with pytest.raises(FileNotFoundError, match="found a directory, expected COCO instances"):
+        CocoFolder(photos, tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2", "not json", "[" * 100_000, "\udcff", "[]", "7"])

@@ -246,8 +246,12 @@ def test_the_size_is_that_after_exif(own_data: tuple[Path, Path]) -> None:
     [
         lambda content: [each.update(iscrowd=1) for each in content["annotations"]],
         lambda content: content["annotations"].clear(),
+        lambda content: [
+            each.update(segmentation={"size": [90, 120], "counts": [90 * 120]})
+            for each in content["annotations"]
+        ],
     ],
-    ids=["crowds", "nothing"],
+    ids=["crowds", "nothing", "masks without pixels"],
 )
 def test_no_objects(own_data: tuple[Path, Path], edit: Callable, refused_with: Callable) -> None:
     change(own_data, edit)
