@@ -103,6 +103,11 @@ class TestFromBarToCase:
         page.go_back()
         page.get_by_role("heading", name=re.compile("^Where objects are lost:")).wait_for()
 
+    def test_a_case_is_looked_at_closely(self, made, open_report):
+        page = open_report(made[0], "#/case/3?object=90")
+        wait_for_photo(page)
+        page.locator(".mrv-tools", has_text=re.compile(r"[2-9](\.\d)?×")).wait_for()
+
     def test_by_keyboard(self, made, open_report):
         page = open_report(made[0])
         page.keyboard.press("/")

@@ -86,6 +86,10 @@ class TestMouse:
         until(page, "location.hash.includes('row=')")
         page.locator("dt", has_text="RoIAlign samples").wait_for()
         assert page.locator(".bars li").count() == 8
+        columns, rows = map(int, words(page, "dt:has-text('RoIAlign samples') + dd").split(" × "))
+        chip = page.locator('.mrv-chip[data-key="RoIAlign samples"] .mrv-count')
+        assert chip.inner_text() == f"{columns * rows:,}"
+        assert words(page, '.mrv-chip[data-key="RoI bins"] .mrv-count') == "7 × 7"
         there = address(page)
         page.go_back()
         until(page, "location.hash === '#/case/0?stage=5'")
@@ -280,6 +284,13 @@ class TestTrust:
     def test_an_address_that_nothing_stands_for_shows_what_comes_nearest(self, open_report, hash):
         page = open_report(hash)
         assert page.locator("h1:visible").count() == 1
+
+    def test_a_photo_of_one_line(self, open_report, tmp_path):
+        line = torch.full((3, 1, 5000), 128, dtype=torch.uint8)
+        path = report(trace(small_model(), line), tmp_path / "report.html")
+        page = open_report("#/case/0?stage=7", path)
+        page.locator(".mrv-chip").first.wait_for()
+        assert "1" in page.locator("#trace .mrv-stage").get_attribute("aria-label")
 
     def test_without_the_photo(self, open_report, traced, tmp_path):
         path = report(traced, tmp_path / "report.html", photos=False)

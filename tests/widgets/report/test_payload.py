@@ -6,6 +6,8 @@ import zlib
 
 import pytest
 
+from mrcnn_widgets.report.addresses import token
+from mrcnn_widgets.report.page import page
 from mrcnn_widgets.report.payload import Payload, json_text
 
 
@@ -50,6 +52,25 @@ def test_sizes_are_those_in_the_page():
     payload.add("one", bytes(range(256)))
     [text] = re.findall(">([^<]+)</script>", payload.html())
     assert payload.size == len(text)
+
+
+def test_no_name_turns_the_text_after_it():
+    name = "\u202ecup\u2066"
+    assert json_text({"name": f"a {name} 0.5"}) == '{"name":"a cup 0.5"}'
+    html = page(name, f"<h1>{name}</h1>", Payload(), "photo")
+    assert "<title>cup</title>" in html
+    assert "<h1>cup</h1>" in html
+    assert token("class", name) == "class:cup"
+
+
+def test_what_was_stored_last_is_forgotten():
+    payload = Payload()
+    payload.add("one", b"1")
+    kept = payload.html()
+    payload.add("two", b"2")
+    payload.keep_first(1)
+    assert payload.html() == kept
+    assert payload.add("three", b"2") == "three"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -4,6 +4,7 @@ import re
 from urllib.parse import quote
 
 from mrcnn_widgets.report.cases import WRONG, Case, number_of
+from mrcnn_widgets.report.html import straight
 
 # As in js/search.js: what needs no quotes.
 PLAIN = re.compile(r'[^\s"\\:-][^\s"\\:]*')
@@ -19,6 +20,7 @@ def token(key: str, value: str) -> str:
     Returns:
         The token, in quotes where it needs them.
     """
+    value = straight(value)
     if PLAIN.fullmatch(value):
         return f"{key}:{value}"
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')

@@ -29,6 +29,7 @@ from mrcnn_steps.stages import STAGES
 from mrcnn_widgets.report.addresses import case_page
 from mrcnn_widgets.report.cases import MISSED, WRONG, Case, list_cases, pack_cases
 from mrcnn_widgets.report.dataset_summary import link, section, summary
+from mrcnn_widgets.report.made import versions
 from mrcnn_widgets.report.page import page
 from mrcnn_widgets.report.paths import check_path, twin_of
 from mrcnn_widgets.report.payload import Payload
@@ -233,7 +234,8 @@ def _made(funnel: Funnel, command: str | None) -> str:
     header = funnel.header
     about = {
         "command": command,
-        "mrcnn-steps": header.version,
+        "versions": versions(),
+        "counted by mrcnn-steps": header.version,
         "SHA-256 of the weights": header.weights_sha256,
         "SHA-256 of the annotations": header.annotations_sha256,
         **header.settings,

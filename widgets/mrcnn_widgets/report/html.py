@@ -1,10 +1,19 @@
 """HTML that is read without JavaScript. Whatever comes from data is escaped here."""
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
+# Characters that turn the direction of all that follows, beyond the name that holds them.
+TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
 # A table's head and rows; a cell is text, or a text with the address that it links to.
 Cell = str | tuple[str, str]
+
+
+def straight(text: str) -> str:
+    """Leave out of a text what would turn the direction of the text after it."""
+    return TURNING.sub("", text)
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:

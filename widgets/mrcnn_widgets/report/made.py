@@ -14,6 +14,16 @@ LEFT_OUT = (
 )
 
 
+def versions() -> str:
+    """Name what a report is made with, and its versions."""
+    return ", ".join(
+        [
+            *(f"{name} {version(name)}" for name in PACKAGES),
+            f"Python {platform.python_version()}",
+        ]
+    )
+
+
 def made(
     trace: Trace, command: str | None, photos: bool, score_threshold: float
 ) -> list[tuple[str, str]]:
@@ -28,11 +38,10 @@ def made(
     Returns:
         What is told, and what there is to tell.
     """
-    versions = [f"{name} {version(name)}" for name in PACKAGES]
     left_out = [*([] if photos else ["the photo"]), *LEFT_OUT]
     told = [("command", command)] if command else []
     told += [
-        ("versions", ", ".join([*versions, f"Python {platform.python_version()}"])),
+        ("versions", versions()),
         ("model", type(trace.model).__name__),
         ("weights, SHA-256", weights_sha256(trace.model)),
     ]

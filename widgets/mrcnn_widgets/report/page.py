@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Literal
 
+from mrcnn_widgets.report.html import straight
 from mrcnn_widgets.report.payload import Payload
 from mrcnn_widgets.viewer.join import STYLE as VIEWER_STYLE
 from mrcnn_widgets.viewer.join import join
@@ -68,12 +69,12 @@ def page(title: str, summary: str, payload: Payload, kind: Kind) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 {GENERATOR}
 <meta name="referrer" content="no-referrer">
-<title>{escape(title)}</title>
+<title>{straight(escape(title))}</title>
 <style>{style}</style>
 </head>
 <body>
 <main id="summary">
-{summary}
+{straight(summary)}
 <noscript><p class="note">In a browser that runs JavaScript this page is a debugger: all stages with
 everything they computed, to zoom into, point at and follow.</p></noscript>
 </main>

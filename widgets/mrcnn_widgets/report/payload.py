@@ -11,6 +11,8 @@ import re
 import zlib
 from typing import Any
 
+from mrcnn_widgets.report.html import straight
+
 NAME = re.compile(r"[a-z][\w-]*")
 TYPE = "application/octet-stream"
 
@@ -75,5 +77,9 @@ class Payload:
 
 
 def json_text(value: Any) -> str:
-    """Write JSON as short as it gets; NaN and infinity, which it does not know, are refused."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """Write JSON as short as it gets; NaN and infinity, which it does not know, are refused.
+
+    Texts are made `straight`.
+    """
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return straight(text)

@@ -62,7 +62,7 @@ def stages(
         "proposals": lambda: proposals(trace, payload, case, every),
         "classification": lambda: classification(trace, payload, case),
         "detection": lambda: detection(trace, payload, case, score_threshold),
-        "masks": lambda: masks(trace, payload, case, mask_step),
+        "masks": lambda: masks(trace, payload, case, mask_step, score_threshold),
     }
     for stage in STAGES:
         about = {"key": stage.key, "title": stage.title, "sentence": stage.sentence}
@@ -236,7 +236,9 @@ def classification(trace: Trace, payload: Payload, case: str) -> Record:
     }
 
 
-def masks(trace: Trace, payload: Payload, case: str, mask_step: int) -> Record:
+def masks(
+    trace: Trace, payload: Payload, case: str, mask_step: int, score_threshold: float
+) -> Record:
     """Stage 7: soft masks and detections in the photo, and the pasted mask of each."""
     rows, probs = [], trace.mask_probs
     for row in range(len(trace.detections)):
@@ -254,8 +256,14 @@ def masks(trace: Trace, payload: Payload, case: str, mask_step: int) -> Record:
             }
         )
     objects, detections, soft_masks, *_ = masks_view.layers(trace)
+    asked = score_threshold > trace.detections.score_threshold
+    likely = score_threshold if asked else masks_view.LIKELY
+    many = bool((trace.detections.scores >= likely).any())
+    shown = {"score": [likely, None]} if many else {}
     return {
         "frame": "photo",
+        # A hundred masks at once hide the photo; the legend's sliders bring the rest back.
+        "thresholds": {"detections": shown, "soft masks": shown},
         "main": "detections",
         "steps": [
             _step(

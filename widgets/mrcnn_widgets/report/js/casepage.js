@@ -27,6 +27,8 @@ import { factList } from "./sidepanel.js";
  * @typedef {{ place: number, facts: [string, string][], commands: string[] }} Known
  */
 
+const NOT_TRACED = "Its way through the stages is not in this file; this tells it:";
+
 export class CasePage {
   /** @param {HTMLElement} root @param {import("./gallery.js").Dataset} dataset */
   constructor(root, dataset) {
@@ -68,6 +70,7 @@ export class CasePage {
     this.showPhoto(left, one, packed, known, bitmap);
     for (const sentence of said) make("p", "", facts).textContent = sentence;
     factList(facts, "What is known", known.facts);
+    if (known.commands.length && !traced) make("p", "note", facts).textContent = NOT_TRACED;
     for (const command of known.commands) copyLine(facts, command);
   }
 

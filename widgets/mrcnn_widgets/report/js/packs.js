@@ -58,7 +58,7 @@ export function fill(pattern, rows, values, more = {}) {
     places[name] = [size, array.length, kind];
     size += Math.ceil(array.byteLength / 4) * 4;
   }
-  const bytes = new Uint8Array(size);
+  const bytes = new Uint8Array(Math.max(size, 4)); // an empty one is one that did not come yet
   for (const { name, array } of parts) bytes.set(new Uint8Array(array.buffer), places[name][0]);
   const about = /** @type {About} */ ({ ...pattern.about, ...more, rows, arrays: places });
   return { about, hidden: pattern.hidden, buffer: bytes.buffer };

@@ -19,7 +19,7 @@ const GRAY = "#808080"; // of a photo that was left out
  * @param {Frame} frame
  */
 export function pictureOf(photo, { width, height, step, window }) {
-  const canvas = new OffscreenCanvas(Math.round(width / step), Math.round(height / step));
+  const canvas = new OffscreenCanvas(Math.max(Math.round(width / step), 1), Math.max(Math.round(height / step), 1));
   const ctx = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const [left, top, right, bottom] = window ?? [0, 0, canvas.width, canvas.height];
   ctx.fillStyle = "#000000";
@@ -39,8 +39,11 @@ export async function readPhoto(name) {
   if (!name) return null;
   const image = document.getElementById(name);
   if (!(image instanceof HTMLImageElement)) return createImageBitmap(new Blob([await blockBytes(name)]));
-  await image.decode();
-  return createImageBitmap(image);
+  // One that is not on the page: the size of that one depends on the room there, and may be 0.
+  const photo = new Image();
+  photo.src = image.src;
+  await photo.decode();
+  return createImageBitmap(photo);
 }
 
 export class SceneView {
@@ -62,13 +65,19 @@ export class SceneView {
 
   /**
    * @param {OffscreenCanvas} photo @param {Frame} frame @param {Ready[]} layers
-   * @param {{ selected: Pick, title: string }} more the title tells scenes apart
+   * @param {object} more
+   * @param {Pick} more.selected
+   * @param {string} more.title tells scenes apart
+   * @param {import("../../viewer/js/filter.js").Thresholds} [more.thresholds] that the scene starts with
+   * @param {[number, number, number, number]} [more.view] what of the photo to look at first
    */
-  show(photo, frame, layers, { selected, title }) {
+  show(photo, frame, layers, { selected, title, thresholds, view }) {
     this.quiet = true;
     const { model } = this;
+    if (!this.scenes.has(title)) model.state.thresholds = { ...model.get("thresholds"), ...thresholds };
     model.state.hidden = this.hiddenIn(title, layers);
     model.state.title = title;
+    if (view) model.state.view = view;
     layers.forEach(({ buffer }, i) => model.set(`_layer_${i}`, buffer));
     model.set("_photo", photo);
     const { width, height, step } = frame;

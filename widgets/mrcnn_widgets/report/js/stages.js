@@ -25,6 +25,7 @@ import { ready } from "./packs.js";
  * @property {number} [first] the step that is shown without a choice
  * @property {Table[]} tables
  * @property {string} [note]
+ * @property {import("../../viewer/js/filter.js").Thresholds} [thresholds] that its layers start with
  *
  * What the address asks of a stage.
  * @typedef {{ step: number, row: number | null, params: URLSearchParams, subject: string | null }} Asked

@@ -99,6 +99,7 @@ export class TracePage {
     this.view.show(picture, this.record.frames[frame], layers, {
       selected: shown.selected === null ? null : [shown.main, shown.selected],
       title: stage.record.title,
+      thresholds: stage.record.thresholds,
     });
   }
 
