@@ -86,7 +86,8 @@ class Comparison:
         objects: of those photos.
         ap50: of the boxes, with the first and with the second, in percent; None without objects.
         found: how many objects were found.
-        gates: how many were lost at each gate, in the order of the pipeline.
+        gates: how many were lost at each gate, in the order of the pipeline; none where one of the
+            two knows detections only.
         fixed: objects that only the second model found, the largest first.
         newly_missed: objects that only the first model found, the largest first.
         settings: what the two were set to, by name, where it differs.
@@ -156,7 +157,11 @@ def compare(
         objects=len(before),
         ap50=(own.ap50, other.ap50),
         found=shift(FOUND, FOUND),
-        gates=tuple(shift(cause, title) for cause, (_, title) in CAUSES.items()),
+        gates=tuple(
+            shift(cause, title)
+            for cause, (_, title) in CAUSES.items()
+            if own.explained and other.explained
+        ),
         fixed=_turns(before, after, photos),
         newly_missed=_turns(after, before, photos),
         settings=_differing(first, second),

@@ -34,6 +34,8 @@ def _overview(comparison: Comparison) -> list[str]:
     lines = [f"{said}: {found.before:,} found before, {found.after:,} now{_in_words(found)}."]
     if before is not None and after is not None:
         lines[0] += f" AP50 of the boxes {before:.1f} before, {after:.1f} now."
+    if not comparison.gates:
+        lines.append("Detections alone do not tell at which gate an object was lost.")
     if comparison.unread:
         lines.append(f"{plural(comparison.unread, 'photo')} could not be read, and are left out.")
     return lines

@@ -11,7 +11,7 @@ import torch
 from mrcnn_steps.cli import main
 from mrcnn_steps.debug.fates import CAUSES, FOUND
 from mrcnn_steps.debug.funnel.comparison import compare
-from mrcnn_steps.debug.funnel.rows import PhotoRow
+from mrcnn_steps.debug.funnel.rows import UNEXPLAINED, PhotoRow
 from mrcnn_steps.debug.funnel.summary import Funnel
 from tests.debug.funnel.made import HEADER, a_photo, an_object, at_random
 
@@ -51,6 +51,23 @@ class TestShifts:
 
     def test_what_one_gate_gains_others_lose(self):
         assert COMPARED.found.change == pytest.approx(-sum(e.change for e in COMPARED.gates))
+
+    def test_of_detections_alone_tell_no_gates(self):
+        detected = tuple(
+            replace(
+                photo,
+                objects=tuple(
+                    replace(each, stage="", cause=FOUND if each.cause == FOUND else UNEXPLAINED)
+                    for each in photo.objects
+                ),
+            )
+            for photo in BEFORE
+        )
+        compared = compare(Funnel(HEADER, BEFORE), Funnel(HEADER, detected))
+        assert compared.gates == compared.fixed == compared.newly_missed == ()
+        assert compared.found.before == compared.found.after > 0
+        assert "do not tell at which gate" in compared.table()
+        assert "do not tell" not in COMPARED.table()
 
     def test_the_same_funnel_twice_changes_nothing(self):
         same = compare(Funnel(HEADER, BEFORE), Funnel(HEADER, BEFORE[::-1]))
