@@ -47,16 +47,6 @@ def roi_align(feature, box, size):
     return torch.stack(values).reshape(size, size)
 
 
-def softmax(logits):
-    powers = torch.exp(logits - logits.max(dim=1, keepdim=True).values)
-    return powers / powers.sum(dim=1, keepdim=True)
-
-
-def _softmax_of_all(logits):
-    powers = torch.exp(logits - logits.max()) if len(logits) else logits
-    return powers / powers.sum(dim=1, keepdim=True)
-
-
 def _level_wrong(boxes, change=torch.floor, log=torch.log2, side=torch.sqrt, clamp=True):
     size = boxes[:, 2:] - boxes[:, :2]
     level = change(4 + log(side(size[:, 0] * size[:, 1]) / 224))
@@ -120,6 +110,12 @@ def _bilinear_wrong(feature, x, y, way):
     return above * (1 - down) + below * down
 
 
+def _longer_square(boxes):
+    """Give the square of the same place whose side is the longer one of the box."""
+    side = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1, keepdim=True)
+    return torch.cat((boxes[:, :2], boxes[:, :2] + side), dim=1)
+
+
 def _random_point(dice: Dice, rows: int):
     feature = dice.integers((rows + 1, rows + 2), 0, 9).float()
     return feature, dice.integer(0, 4 * (rows + 1)) / 4, dice.integer(0, 4 * rows) / 4
@@ -181,6 +177,16 @@ EXERCISES = (
                 "you rounded",
                 "The formula takes the floor: only an RoI twice as large goes one level up.",
                 lambda boxes: _level_wrong(boxes, change=torch.round),
+            ),
+            Mistake(
+                "you rounded up",
+                "The formula takes the floor: an RoI of 225 pixels is still read from level 4.",
+                lambda boxes: _level_wrong(boxes, change=torch.ceil),
+            ),
+            Mistake(
+                "you took the longer side",
+                "√(w h) is the side of a square of the same area: a long thin RoI is small.",
+                lambda boxes: _level_wrong(_longer_square(boxes)),
             ),
             Mistake(
                 "you forgot the square root",
@@ -382,59 +388,5 @@ EXERCISES = (
         random=_random_roi,
         photo=lambda sample: (_photo_feature(sample), tensor([25.5, 53.25, 119.0, 92.0]), 7),
         picture=pictures.grids,
-    ),
-    Exercise(
-        lesson=LESSON,
-        task="Class probabilities. logits: float [R, C]. Return float [R, C]: exp(logit) divided "
-        "by the sum of its row. Logits of 1000 must not overflow.",
-        solution=softmax,
-        rating=Rating(difficulty=2, importance=4, minutes=5),
-        reference=lambda logits: logits.softmax(dim=1),
-        shapes={"logits": "R C"},
-        returns={"probs": "R C"},
-        tolerance=1e-5,
-        why="Subtracting the row's maximum changes nothing but the size of the numbers on the way.",
-        hints=(
-            "exp first, then divide each row by its sum: keepdim=True.",
-            "exp(1000) is infinite, and infinite / infinite is NaN.",
-            "Adding the same number to a whole row changes nothing: subtract its maximum first.",
-        ),
-        mistakes=(
-            Mistake(
-                "large logits overflow",
-                "exp(1000) is infinite. Subtract the maximum of the row before exp.",
-                lambda logits: logits.exp() / logits.exp().sum(dim=1, keepdim=True),
-            ),
-            Mistake(
-                "you subtracted the maximum of all rows",
-                "Beside a row of 1000 a row of 0 becomes exp(−1000) = 0, and 0 / 0 is NaN. Each "
-                "row has its own maximum: logits.max(dim=1, keepdim=True).values.",
-                _softmax_of_all,
-            ),
-            Mistake(
-                "you normalized columns, not rows",
-                "The classes of one RoI compete: sum over dim=1.",
-                lambda logits: logits.softmax(dim=0),
-            ),
-            Mistake(
-                "you used the sigmoid",
-                "With a sigmoid every class is judged alone; the box head's classes compete.",
-                torch.sigmoid,
-            ),
-            Mistake(
-                "you returned logarithms",
-                "log_softmax is for the loss; asked are probabilities.",
-                lambda logits: logits.log_softmax(dim=1),
-            ),
-        ),
-        edge_cases=(
-            (tensor([[0.0, 0.0]]),),
-            (tensor([[1.0, 3.0], [2.0, 2.0]]),),
-            (tensor([[1000.0, 1000.0]]),),
-            (tensor([[1000.0, 1000.0], [0.0, 0.0]]),),
-            (torch.zeros(0, 3),),
-        ),
-        random=lambda dice, rows: (dice.numbers((rows, dice.integer(2, 4)), -5, 5),),
-        photo=lambda sample: (Dice(0).numbers((1000, 91), -30, 30),),
     ),
 )

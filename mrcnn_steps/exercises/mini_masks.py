@@ -225,6 +225,14 @@ EXERCISES = (
                 ),
             ),
             Mistake(
+                "you cut the values off at one half",
+                "A value between 0 and 1 tells how much of its cell is object, and float is asked; "
+                "the threshold comes when the mask is needed again.",
+                lambda mask, box, size: (
+                    _resize(_crop(mask, *box.long().tolist()), size) >= 0.5
+                ).float(),
+            ),
+            Mistake(
                 "you took the nearest pixel",
                 "Bilinear: a sample between four pixels mixes all four, and the outline is kept "
                 "to a fraction of a pixel.",
@@ -295,6 +303,18 @@ EXERCISES = (
                 "you divided by the area of one mask",
                 "Then a mask that covers the whole photo would be perfect. Divide by the union.",
                 lambda mask1, mask2: (mask1 & mask2).sum() / mask1.sum() if mask1.any() else 1.0,
+            ),
+            Mistake(
+                "you divided by the area of the smaller mask",
+                "Then a single pixel inside of the object would be perfect. Divide by the union.",
+                lambda mask1, mask2: (mask1 & mask2).sum() / min(mask1.sum(), mask2.sum()),
+                also=(
+                    lambda mask1, mask2: (
+                        (mask1 & mask2).sum() / min(mask1.sum(), mask2.sum())
+                        if mask1.any() and mask2.any()
+                        else 1.0
+                    ),
+                ),
             ),
             Mistake(
                 "two empty masks should give 1",

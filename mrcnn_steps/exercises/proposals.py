@@ -49,10 +49,10 @@ def distinct(scores):
 
 
 def _decode_wrong(deltas, anchors, way):
-    anchor_size = anchors[:, 2:] - anchors[:, :2]
+    anchor_size = anchors[:, 2:] - anchors[:, :2] + (1 if way == "inclusive" else 0)
     size = anchor_size * torch.exp(deltas[:, 2:].clamp(max=box_stage.MAX_LOG_SCALE))
-    if way == "no exp":
-        size = anchor_size * deltas[:, 2:]
+    if way in ("no exp", "grown"):
+        size = anchor_size * (deltas[:, 2:] + (1 if way == "grown" else 0))
     if way == "no clamp":
         size = anchor_size * torch.exp(deltas[:, 2:])
     center = anchors[:, :2] + anchor_size / 2 + deltas[:, :2] * anchor_size
@@ -150,6 +150,17 @@ EXERCISES = (
                 "you forgot exp",
                 "encode took the logarithm of the ratio of the sizes; exp undoes it.",
                 lambda deltas, anchors: _decode_wrong(deltas, anchors, "no exp"),
+                also=(lambda deltas, anchors: _decode_wrong(deltas, anchors, "grown"),),
+            ),
+            Mistake(
+                "you swapped width and height",
+                "The order is dx, dy, dw, dh: dw belongs to the width, dh to the height.",
+                lambda deltas, anchors: _decode_wrong(deltas[:, [0, 1, 3, 2]], anchors, ""),
+            ),
+            Mistake(
+                "you computed widths as x2 − x1 + 1",
+                "x2 and y2 are exclusive here: the width is x2 − x1.",
+                lambda deltas, anchors: _decode_wrong(deltas, anchors, "inclusive"),
             ),
             Mistake(
                 "you moved the corner, not the center",
@@ -240,6 +251,7 @@ EXERCISES = (
                 "you used one limit for both directions",
                 "A photo is seldom square: x ends at the width, y at the height.",
                 lambda boxes, image_size: boxes.clamp(0, max(image_size)),
+                also=(lambda boxes, image_size: boxes.clamp(0, min(image_size)),),
             ),
             Mistake(
                 "you dropped the boxes that became flat",

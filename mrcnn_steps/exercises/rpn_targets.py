@@ -59,7 +59,8 @@ def _iou_wrong(boxes1, boxes2, clamp=True, plus=0.0, subtract=True, over=""):
     union = area1[:, None] + area2 - (intersection if subtract else 0)
     if over == "intersection":
         return union / intersection
-    return intersection / (area1[:, None] if over == "first" else union)
+    by = {"first": area1[:, None], "smaller": torch.minimum(area1[:, None], area2)}
+    return intersection / by.get(over, union)
 
 
 def _labels_wrong(iou, positive, negative, forced="all", order="negative first", neutral=0):
@@ -87,6 +88,8 @@ def _overlaps(dice: Dice, rows: int):
 
 
 def _encode_wrong(boxes, anchors, way):
+    if way == "inclusive":
+        boxes, anchors = (each + tensor([0.0, 0, 1, 1]) for each in (boxes, anchors))
     size, anchor_size = boxes[:, 2:] - boxes[:, :2], anchors[:, 2:] - anchors[:, :2]
     shift = (boxes[:, :2] + boxes[:, 2:] - anchors[:, :2] - anchors[:, 2:]) / 2
     if way == "corner":
@@ -94,9 +97,10 @@ def _encode_wrong(boxes, anchors, way):
     shift = shift / {"box size": size, "pixels": 1.0}.get(way, anchor_size)
     logs: dict[str, Callable[[torch.Tensor], torch.Tensor]]
     logs = {"no log": torch.clone, "log10": torch.log10, "log2": torch.log2}
+    logs["change"] = lambda ratio: ratio - 1
     log = logs.get(way, torch.log)
     ratio = anchor_size / size if way == "upside down" else size / anchor_size
-    return torch.cat((shift, log(ratio)), dim=1)
+    return torch.cat((-shift if way == "back" else shift, log(ratio)), dim=1)
 
 
 def _photo_anchors(sample: Sample):
@@ -182,6 +186,11 @@ EXERCISES = (
                 "you divided by the area of the first box",
                 "A tiny box inside a large one would get 1. Divide by the union.",
                 lambda boxes1, boxes2: _iou_wrong(boxes1, boxes2, over="first"),
+            ),
+            Mistake(
+                "you divided by the smaller area",
+                "A tiny box inside a large one would get 1. Divide by the union.",
+                lambda boxes1, boxes2: _iou_wrong(boxes1, boxes2, over="smaller"),
             ),
             Mistake(
                 "rows and columns are swapped",
@@ -305,6 +314,17 @@ EXERCISES = (
                 "log makes half as wide and twice as wide equally far from 0, and its inverse "
                 "never gives a negative width.",
                 lambda boxes, anchors: _encode_wrong(boxes, anchors, "no log"),
+                also=(lambda boxes, anchors: _encode_wrong(boxes, anchors, "change"),),
+            ),
+            Mistake(
+                "you shifted from the box to the anchor",
+                "dx = (x − xa) / wa: an anchor left of its box has to move right, dx is positive.",
+                lambda boxes, anchors: _encode_wrong(boxes, anchors, "back"),
+            ),
+            Mistake(
+                "you computed widths as x2 − x1 + 1",
+                "x2 and y2 are exclusive here: the width is x2 − x1.",
+                lambda boxes, anchors: _encode_wrong(boxes, anchors, "inclusive"),
             ),
             Mistake(
                 "you took the logarithm of anchor / box",

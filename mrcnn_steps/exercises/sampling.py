@@ -159,8 +159,8 @@ EXERCISES = (
             ),
             Mistake(
                 OTHER_DICE,
-                "torch.randperm(n) alone draws from a source that everybody shares: the same "
-                "run never comes again. Pass generator=generator.",
+                "Draw with torch.randperm(n, generator=generator). Without it the source is shared "
+                "by everybody, and the same run never comes again; the first rows are no sample.",
                 lambda labels, count, generator: _sample_wrong(
                     labels, count, torch.Generator().manual_seed(1)
                 ),

@@ -17,6 +17,7 @@ from mrcnn_steps.exercises import (
     proposals,
     rpn_targets,
     sampling,
+    softmax,
     solved,
     suppression,
     suppressors,
@@ -44,6 +45,7 @@ MODULES = (
     proposals,
     suppression,
     classification,
+    softmax,
     detection,
     whole_detection,
     masks,
@@ -231,7 +233,7 @@ def _wrong(
     named = next((m for m in exercise.mistakes if m.name == mistake), None)
     return Answer(
         right=False,
-        message=_message(exercise, smallest, named),
+        message=_message(exercise, smallest, named, everywhere=len(failing) == len(trials)),
         mistake=mistake,
         failing_input=smallest.case.inputs,
         expected=_value(smallest.case.expected),
@@ -275,7 +277,8 @@ def _smallest(
     return smallest
 
 
-def _message(exercise: Exercise, trial: Trial, mistake: Mistake | None) -> str:
+def _message(exercise: Exercise, trial: Trial, mistake: Mistake | None, everywhere: bool) -> str:
+    """Write what is wrong; what fails on every input does so for no oddity of this one."""
     lines = [f"{exercise.name}: {_headline(trial, mistake)}"]
     if trial.attempt.ending == "raised":
         lines.append(trial.attempt.error)
@@ -291,7 +294,7 @@ def _message(exercise: Exercise, trial: Trial, mistake: Mistake | None) -> str:
         lines.append(mistake.hint)
     elif trial.failure == "wrong value":
         lines.append(f'Try this input by hand; hint("{exercise.name}") gives a hint.')
-    if mistake is None and trial.case.oddity:
+    if mistake is None and trial.case.oddity and not everywhere:
         lines.append(trial.case.oddity)
     return "\n".join(lines)
 

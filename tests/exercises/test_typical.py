@@ -47,6 +47,86 @@ def _boxed(mask):
     return torch.stack((x.min(), y.min(), x.max() + 1, y.max() + 1)).float()
 
 
+def _size(boxes):
+    return boxes[:, 2:] - boxes[:, :2]
+
+
+def _iou_over_the_smaller(boxes1, boxes2):
+    low = torch.max(boxes1[:, None, :2], boxes2[:, :2])
+    shared = (torch.min(boxes1[:, None, 2:], boxes2[:, 2:]) - low).clamp(min=0).prod(2)
+    return shared / torch.min(_size(boxes1).prod(1)[:, None], _size(boxes2).prod(1))
+
+
+def _decoded_to(deltas, anchors, grow=torch.exp, plus=0):
+    size = _size(anchors) + plus
+    center = anchors[:, :2] + size / 2 + deltas[:, :2] * size
+    new = size * grow(deltas[:, 2:].clamp(max=math.log(1000 / 16)))
+    return torch.cat((center - new / 2, center + new / 2), dim=1)
+
+
+def _encoded_by(boxes, anchors, log=torch.log, plus=0, sign=1):
+    size, own = _size(boxes) + plus, _size(anchors) + plus
+    shift = sign * (boxes[:, :2] + size / 2 - anchors[:, :2] - own / 2) / own
+    return torch.cat((shift, log(size / own)), dim=1)
+
+
+def _first_ones(labels, count, generator):
+    sampled, kept = labels.clone(), 0
+    for label, most in ((1, count // 2), (-1, count)):
+        rows = (labels == label).nonzero().flatten()
+        sampled[rows[max(most - kept, 0) :]] = 0
+        kept += min(len(rows), most - kept)
+    return sampled
+
+
+def _softmax(logits, base=math.e, least=torch.amax):
+    powers = base ** (logits - least(logits, dim=1, keepdim=True))
+    return powers / powers.sum(dim=1, keepdim=True)
+
+
+def _level(boxes, side, change=torch.floor):
+    return change(4 + torch.log2(side(boxes) / 224)).clamp(2, 5).long()
+
+
+def _shrunk(mask, box, size):
+    x1, y1, x2, y2 = box.long().tolist()
+    part = mask[y1:y2, x1:x2][None, None].float()
+    small = torch.nn.functional.interpolate(part, (size, size), mode="bilinear")
+    return (small[0, 0] >= 0.5).float()
+
+
+def _over_the_smaller_mask(a, b):
+    least = min(a.sum(), b.sum())
+    return (a & b).sum() / least if least else torch.tensor(1.0)
+
+
+WIDTHS = "you computed widths as x2 − x1 + 1"
+MORE = [
+    ("iou", _iou_over_the_smaller, "you divided by the smaller area"),
+    ("decode", lambda d, a: _decoded_to(d, a, lambda dw: 1 + dw), "you forgot exp"),
+    ("decode", lambda d, a: _decoded_to(d, a, plus=1), WIDTHS),
+    ("decode", lambda d, a: _decoded_to(d[:, [0, 1, 3, 2]], a), "you swapped width and height"),
+    ("encode", lambda b, a: _encoded_by(b, a, plus=1), WIDTHS),
+    ("encode", lambda b, a: _encoded_by(b, a, lambda r: r - 1), "you forgot the logarithm"),
+    (
+        "encode",
+        lambda b, a: _encoded_by(b, a, sign=-1),
+        "you shifted from the box to the anchor",
+    ),
+    ("clip", lambda b, size: b.clamp(0, min(size)), "you used one limit for both directions"),
+    ("softmax", lambda logits: _softmax(logits, 2), "you took powers of 2"),
+    ("softmax", lambda z: _softmax(z, least=torch.amin), "you subtracted the minimum"),
+    ("mask_iou", _over_the_smaller_mask, "you divided by the area of the smaller mask"),
+    ("shrink", _shrunk, "you cut the values off at one half"),
+    ("sample_labels", _first_ones, "the choice does not come from the generator"),
+    ("fpn_level", lambda b: _level(b, lambda b: _size(b).amax(1)), "you took the longer side"),
+    (
+        "fpn_level",
+        lambda b: _level(b, lambda b: _size(b).prod(1).sqrt(), torch.ceil),
+        "you rounded up",
+    ),
+]
+
 TYPICAL = [
     (
         "sample_labels",
@@ -128,7 +208,7 @@ TYPICAL = [
 ]
 
 
-@pytest.mark.parametrize(("exercise", "function", "mistake"), TYPICAL)
+@pytest.mark.parametrize(("exercise", "function", "mistake"), TYPICAL + MORE)
 def test_a_typical_answer_is_told_for_what_it_is(exercise, function, mistake):
     answer = check(function, exercise)
     assert not answer.right
@@ -140,6 +220,13 @@ def test_the_references_pass_what_these_fail():
     assert check(decode, "decode").right
     assert check(_drawn, "sample_labels").right
     assert check(nms, "nms").right
+
+
+def test_an_oddity_of_the_input_is_blamed_only_where_other_inputs_pass():
+    """Integers are the wrong kind on every mask, not for the mask that happens to be shown."""
+    answer = check(lambda mask: torch.zeros(4, dtype=torch.int64), "box_from_mask")
+    assert "wrong kind" in answer.message
+    assert "no True" not in answer.message
 
 
 def test_what_fails_on_the_photo_first_is_made_small_too():
