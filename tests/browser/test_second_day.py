@@ -1,8 +1,13 @@
 """A notebook in JupyterLab once its kernel is gone: pictures of the viewers, and what to do."""
 
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from mrcnn_widgets.viewer.twin import HOW
+from tests.browser.conftest import next_frame
 from tests.browser.test_canvas_lab import CENTER, SETUP
 
 pytestmark = pytest.mark.browser
@@ -32,9 +37,33 @@ def check_is_a_picture(notebook):
     assert not page.get_by_text("Loading widget").is_visible()
 
 
+FIGURE = """import torch
+from mrcnn_steps import draw
+figure, [ax] = draw.page("An orange photo", "in print", aspect=0.5)
+color = torch.tensor([200, 120, 40], dtype=torch.uint8)
+_ = draw.photo(ax, color.view(3, 1, 1).expand(3, 50, 100).contiguous())
+figure"""
+
+
+def look_of_the_figure(notebook):
+    """The color of a figure's paper, of its photo, and the brightest of its title."""
+    picture = notebook.page.locator("img[alt^='An orange photo']")
+    picture.scroll_into_view_if_needed()
+    next_frame(notebook.page)
+    image = Image.open(io.BytesIO(picture.screenshot())).convert("RGB")
+    seen, width = np.asarray(image), image.width
+    title = seen[: round(width * 0.04), : width // 3].reshape(-1, 3)
+    far = np.abs(title.astype(int) - seen[1, width // 2]).sum(axis=1).argmax()
+    return [tuple(map(int, color)) for color in (seen[1, -9], seen[-60, width // 2], title[far])]
+
+
 def test_a_notebook_opened_again_shows_a_picture_until_the_cell_is_run(open_notebook):
-    notebook = open_notebook(SETUP, "canvas")
+    notebook = open_notebook(SETUP, "canvas", FIGURE)
     check_lives(notebook)
+    paper, photo, ink = look_of_the_figure(notebook)
+    assert min(paper) > 240
+    assert photo == (200, 120, 40)
+    assert max(ink) < 80
     notebook.save()
     notebook.shut_down()
     notebook.open()
@@ -44,6 +73,10 @@ def test_a_notebook_opened_again_shows_a_picture_until_the_cell_is_run(open_note
     check_is_a_picture(notebook)
     notebook.screenshot("second-day")
     notebook.theme("JupyterLab Dark")
+    paper, photo, ink = look_of_the_figure(notebook)
+    assert max(paper) < 40
+    assert photo == (200, 120, 40)
+    assert min(ink) > 170
     notebook.screenshot("second-day-dark")
     notebook.run_all()
     check_lives(notebook)
