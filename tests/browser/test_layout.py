@@ -1,9 +1,13 @@
 """The debugger on small pages of JupyterLab: what belongs together is seen together."""
 
+import json
+
+import nbformat
 import pytest
 
-from tests.browser.conftest import box_of, next_frame
+from tests.browser.conftest import TOKEN, box_of, next_frame
 from tests.browser.test_explorers_b import STAGES, start
+from tests.lessons.execute import lesson_paths
 
 pytestmark = pytest.mark.browser
 
@@ -121,3 +125,40 @@ def test_all_stages_are_as_high_and_fit_the_page(open_notebook):
         show(notebook, stage)
         notebook.screenshot(f"layout-dark-{stage}")
         assert output.evaluate(FAINT) == [], stage
+
+
+# What reaches beyond its cell: formulas, tables, and pictures such as the network's plan.
+BEYOND = """(cells) => cells.flatMap((cell) => {
+    const edge = cell.getBoundingClientRect().right + 1;
+    return [...cell.querySelectorAll('mjx-container, table, img, details, pre')]
+        .filter((part) => part.getBoundingClientRect().right > edge)
+        .map((part) => part.textContent.slice(0, 60) || part.alt);
+})"""
+
+
+def test_formulas_tables_and_the_plan_of_the_lessons_fit(lab, open_page, screenshots):
+    """All that is written in the lessons, in one notebook, all cells in the page."""
+    lessons = [nbformat.read(path, as_version=4) for path in lesson_paths()]
+    written = [c.source for book in lessons for c in book.cells if c.cell_type == "markdown"]
+    [plan] = [c for c in lessons[0].cells if c.source == "draw.figure_network(t)"]
+    cells = [nbformat.v4.new_markdown_cell(source) for source in written]
+    nbformat.write(nbformat.v4.new_notebook(cells=[*cells, plan]), lab.root / "written.ipynb")
+    tracker = lab.settings / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    before = tracker.read_text()
+    tracker.write_text(json.dumps({"windowingMode": "none", "autoStartDefaultKernel": False}))
+    try:
+        page = open_page(viewport={"width": 1400, "height": 900})
+        page.goto(f"{lab.url}/lab/workspaces/written/tree/written.ipynb?reset&token={TOKEN}")
+        page.locator("img[alt^='Mask R-CNN']").wait_for(state="attached", timeout=90_000)
+        page.locator("mjx-container").first.wait_for()
+        shown = page.locator(".jp-RenderedHTMLCommon")
+        assert shown.count() > len(written)
+        assert shown.locator("mjx-container").count() > 30
+        for width, height in ((1400, 900), *SMALL):
+            page.set_viewport_size({"width": width, "height": height})
+            next_frame(page)
+            assert shown.evaluate_all(BEYOND) == [], width
+        page.locator("img[alt^='Mask R-CNN']").scroll_into_view_if_needed()
+        page.screenshot(path=screenshots / "plan-933.png")
+    finally:
+        tracker.write_text(before)
