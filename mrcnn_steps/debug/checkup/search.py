@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from mrcnn_steps.debug.checkup.normalizations import PROBE, applied_normalization
@@ -12,12 +11,9 @@ from mrcnn_steps.debug.checkup.setup import Setup
 from mrcnn_steps.debug.checkup.significance import ENOUGH_PHOTOS, LEAST_PHOTOS, by_photo
 from mrcnn_steps.debug.datasets import Dataset, entry_at
 from mrcnn_steps.debug.findings import Finding
-from mrcnn_steps.debug.rerun import variant
 from mrcnn_steps.model.mode import evaluating
 from mrcnn_steps.settings import model_class_names
 from mrcnn_steps.tracing import trace
-
-UNWEIGHTED = (1.0, 1.0, 1.0, 1.0)
 
 # Mistakes that are looked for, one on top of the other.
 MOST_FINDINGS = 5
@@ -88,16 +84,9 @@ def _examine(ward: Ward, setup: Setup) -> tuple[Finding, ...]:
 def _class_names(
     model: FasterRCNN, dataset: Dataset, given: Sequence[str] | None
 ) -> tuple[str, ...]:
-    """Give the names of a model's labels, and refuse a model that the stages do not repeat.
-
-    The weights of its RPN's deltas may be any, unlike those of a model that is traced.
-    """
-    standard = model
-    if isinstance(model, FasterRCNN) and type(model.rpn.box_coder) is BoxCoder:
-        standard = variant(model, {})
-        standard.rpn.box_coder = BoxCoder(UNWEIGHTED)
+    """Give the names of a model's labels, and refuse a model that the stages do not repeat."""
     plain = next(model.parameters()).new_zeros((3, PROBE, PROBE))
-    count = trace(standard, plain, given).classification.probs.shape[1]
+    count = trace(model, plain, given).classification.probs.shape[1]
     return model_class_names(model, given, count, entry_at(dataset, 0, given, True).sample)
 
 
