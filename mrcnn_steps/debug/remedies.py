@@ -255,39 +255,66 @@ class Search:
 
     def _try_settings(self) -> Iterator[tuple[dict[str, Value], Trace]]:
         """Find settings after which the object is found, and the trial: one at a time, else two."""
-        failed: list[tuple[dict[str, Value], Trace]] = []
+        failed: list[tuple[list[dict[str, Value]], Trace]] = []
         alone = False
         for setting, value in self._wanted(self.base).items():
-            settings, trial = self._push({setting: value}, setting)
-            if self._is_found(settings, trial):
+            tried, trial = self._push({setting: value}, setting)
+            if self._is_found(tried[-1], trial):
                 alone = True
-                yield settings, trial
+                yield tried[-1], trial
             else:
-                failed.append((settings, trial))
+                failed.append((tried, trial))
         if alone:
             return
         proved: set[frozenset[str]] = set()
-        for first, half_way in failed:
+        for firsts, half_way in failed:
+            first = firsts[-1]
             for setting, value in self._wanted(half_way).items():
                 if setting in first or frozenset((*first, setting)) in proved:
                     continue
-                settings, trial = self._push(first | {setting: value}, setting)
-                if self._is_found(settings, trial):
-                    proved.add(frozenset(settings))
-                    yield settings, trial
+                tried, trial = self._push(first | {setting: value}, setting)
+                if self._is_found(tried[-1], trial):
+                    proved.add(frozenset(tried[-1]))
+                    yield self._least(firsts, tried[-1], trial)
 
-    def _push(self, settings: dict[str, Value], last: str) -> tuple[dict[str, Value], Trace]:
-        """Run, and while the object stays lost move the last setting to what is asked next."""
-        trial = self._trials.run(settings)
+    def _least(
+        self, firsts: list[dict[str, Value]], settings: dict[str, Value], trial: Trace
+    ) -> tuple[dict[str, Value], Trace]:
+        """Move the setting that was pushed first no farther than it has to, with the other's help.
+
+        Of a score threshold that is just below the detection that finds the object: what scores
+        less stands in nobody's way.
+        """
+        smaller = [settings | first for first in firsts[:-1]]
+        if SCORE in firsts[-1]:
+            detection = int(match_trace(trial, self._trials.iou).detection_of[self._object])
+            smaller = [settings | {SCORE: _below(float(trial.detections.scores[detection]))}]
+        for less in smaller:
+            attempt = self._trials.run(less)
+            if self._is_found(less, attempt):
+                return less, attempt
+        return settings, trial
+
+    def _push(self, settings: dict[str, Value], last: str) -> tuple[list[dict[str, Value]], Trace]:
+        """Run, and while the object stays lost move the last setting to what is asked next.
+
+        Args:
+            settings: to begin with.
+            last: the one that is moved.
+
+        Returns:
+            The settings that were tried, and the last trial.
+        """
+        trial, tried = self._trials.run(settings), [settings]
         for _ in range(PUSHES):
-            if self._is_found(settings, trial):
+            if self._is_found(tried[-1], trial):
                 break
             value = self._wanted(trial).get(last)
             if value is None:
                 break
-            settings = settings | {last: value}
-            trial = self._trials.run(settings)
-        return settings, trial
+            tried.append(settings | {last: value})
+            trial = self._trials.run(tried[-1])
+        return tried, trial
 
     def _is_found(self, settings: dict[str, Value], trial: Trace) -> bool:
         """Whether a trial finds the object; of one with its box alone, a note is taken."""

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from mrcnn_steps.data import sample
 from mrcnn_steps.debug import fates, remedies
 from mrcnn_steps.debug.price import NOTHING, tally
+from mrcnn_steps.debug.remedies import SCORE, Search
 from mrcnn_steps.debug.rerun import rerun, variant
 from mrcnn_steps.debug.treatments import (
     CROP,
@@ -22,6 +24,7 @@ from mrcnn_steps.debug.treatments import (
 from mrcnn_steps.tracing import trace
 from tests.debug.scenes import imagined, set_to
 
+LIMIT = "roi_heads.detections_per_img"
 LOST_AT = {
     "top_k": {"rpn.pre_nms_top_n": 30},
     "rpn_min_size": {"rpn.min_size": 90.0},
@@ -58,6 +61,18 @@ def test_each_brings_the_object_back_from_the_photo(model, scene, cause):
     for each in settings:
         with set_to(model, LOST_AT[cause] | each):
             assert fates(trace(model, scene))[lost[0]].found
+
+
+def test_of_two_settings_a_score_and_a_limit_move_no_farther_than_they_have_to(bundled):
+    """The spoon's score is asked for candidates that NMS drops before one is that stays."""
+    spoon = trace(bundled, sample("coffee"))
+    found = Search(spoon, fates(spoon)[0]).settings
+    changes = [(remedy, change) for remedy in found for change in remedy.changes]
+    assert {change.setting for _, change in changes} > {SCORE, LIMIT}
+    for remedy, change in changes:
+        if change.setting in (SCORE, LIMIT):  # NMS is not monotone
+            less = change.new - 1 if change.setting == LIMIT else change.new + 1e-4
+            assert not fates(rerun(spoon, remedy.settings | {change.setting: less}))[0].found
 
 
 def test_the_price_counts_what_changes(model, scene):
