@@ -130,9 +130,9 @@ def test_all_stages_are_as_high_and_fit_the_page(open_notebook):
 # What reaches beyond its cell: formulas, tables, and pictures such as the network's plan.
 BEYOND = """(cells) => cells.flatMap((cell) => {
     const edge = cell.getBoundingClientRect().right + 1;
-    return [...cell.querySelectorAll('mjx-container, table, img, details, pre')]
+    return [...cell.querySelectorAll('mjx-math, table, img, details, pre')]
         .filter((part) => part.getBoundingClientRect().right > edge)
-        .map((part) => part.textContent.slice(0, 60) || part.alt);
+        .map((part) => part.alt || cell.textContent.slice(0, 400));
 })"""
 
 
@@ -151,6 +151,7 @@ def test_formulas_tables_and_the_plan_of_the_lessons_fit(lab, open_page, screens
         page.goto(f"{lab.url}/lab/workspaces/written/tree/written.ipynb?reset&token={TOKEN}")
         page.locator("img[alt^='Mask R-CNN']").wait_for(state="attached", timeout=90_000)
         page.locator("mjx-container").first.wait_for()
+        page.locator(".jp-Dialog button", has_text="No Kernel").click()
         shown = page.locator(".jp-RenderedHTMLCommon")
         assert shown.count() > len(written)
         assert shown.locator("mjx-container").count() > 30
