@@ -8,15 +8,35 @@ from types import SimpleNamespace
 import jaxtyping
 import numpy as np
 import pytest
-import torch
 from hypothesis import settings
-from torch import Tensor
+from xdist.scheduler import LoadScopeScheduling
+
+from mrcnn_steps import threads
+
+# The processes of the tests share the processors.
+threads.prepare()
+
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
 
 REFERENCE = Path(__file__).parent / "reference"
 
 settings.register_profile("default", deadline=None, max_examples=60)
 settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+class Scheduler(LoadScopeScheduling):
+    """Keeps each file in one process, and all that drive a browser in the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "browser" if file.startswith("tests/browser/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduler:
+    """Share the tests out among the processes."""
+    return Scheduler(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """How fast the viewer paints, in headless Chromium without a GPU and without a frame-rate limit.
 
-Run with `pytest tests/benchmarks/test_canvas_speed.py -s`. Times are from frame to frame: drawing,
-and what the browser then does to put the canvas on the screen.
+Times are from frame to frame: drawing, and what the browser then does to put the canvas on the
+screen.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""From a slider to the painted frame, in a real JupyterLab: a recomputation from stage 4 on.
-
-Run with `pytest tests/benchmarks/test_explorer_speed.py -s`.
-"""
+"""From a slider to the painted frame, in a real JupyterLab: a recomputation from stage 4 on."""
 
 import statistics
 import subprocess
