@@ -46,7 +46,7 @@ def address(tmp_path):
         yield printed_address(log, server)
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(60)
 
 
 def test_the_printed_address_opens_the_first_lesson(address, open_page, screenshots, tmp_path):

@@ -43,7 +43,7 @@ def test_classes_that_the_model_lacks(tiny, tmp_path):
     changed = content()
     changed["categories"][0]["name"] = "Cat "
     findings = codes(preflight(CocoFolder(*write(tmp_path, changed)), tiny))
-    assert "'Cat ', but 'cat'" in findings["class_unknown_to_model"].sentence
+    assert "'Cat', but 'cat'" in findings["class_unknown_to_model"].sentence
     assert "class_only_in_model" in findings
 
 
