@@ -46,7 +46,11 @@ def address(tmp_path):
         yield printed_address(log, server)
     finally:
         server.terminate()
-        server.wait(60)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:  # JupyterLab's own threads may wait for each other
+            server.kill()
+            server.wait()
 
 
 def test_the_printed_address_opens_the_first_lesson(address, open_page, screenshots, tmp_path):
