@@ -2,9 +2,27 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+
+from tests.browser.conftest import CHROMIUM, FLAGS
+
+UNLIMITED = ["--disable-frame-rate-limit", "--disable-gpu-vsync"]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium without a GPU that paints as many frames as it can."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS + UNLIMITED)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -5,17 +5,12 @@ screen.
 """
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 
 from mrcnn_widgets.viewer.canvas import NEGATIVE, NEUTRAL, POSITIVE, BoxLayer, Canvas, Category
 from mrcnn_widgets.viewer.join import SCRIPT, STYLE
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-UNLIMITED = ["--disable-frame-rate-limit", "--disable-gpu-vsync"]
 
 FRAMES = """async (kind) => {
     const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -66,18 +61,6 @@ TOGGLES = """async () => {
     }
     return times;
 }"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS + UNLIMITED)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module", params=[65_472, 261_888])

@@ -17,7 +17,6 @@ from mrcnn_widgets.viewer.canvas import Canvas
 from mrcnn_widgets.viewer.join import SCRIPT
 from mrcnn_widgets.views import anchors as anchors_view
 from mrcnn_widgets.views.objects import objects_layer
-from tests.benchmarks.test_canvas_speed import CHROMIUM, FLAGS, UNLIMITED
 from tests.browser.conftest import plain_page
 from tests.widgets.report.rows import Photos, funnel_of, random_rows
 
@@ -57,18 +56,6 @@ PANNED = """async () => {
     }
     return times.slice(30);
 }"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS + UNLIMITED)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=["quiet", "busy"])

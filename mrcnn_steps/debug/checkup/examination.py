@@ -28,7 +28,7 @@ from mrcnn_steps.ground_truth import participants
 from mrcnn_steps.masks import class_probs
 from mrcnn_steps.proposals import Proposals, propose
 from mrcnn_steps.settings import detection_settings, lay_anchors, proposal_settings
-from mrcnn_steps.tracing import features_of, pool_rois, score_anchors
+from mrcnn_steps.tracing import features_of, pool_rois, score_anchors, unweighted
 
 # Candidates before the RPN's NMS, of which ten thousand take longer than the whole rest; those
 # further down become a detection once in a thousand objects.
@@ -176,7 +176,7 @@ class Examination:
     def _rpn_deltas(self, deltas: Tensor, setup: Setup) -> Tensor:
         """Give deltas of weights 1."""
         weights = setup.rpn_weights or self._model.rpn.box_coder.weights
-        return set_deltas(deltas, setup.rpn_swapped) / deltas.new_tensor(weights)
+        return unweighted(set_deltas(deltas, setup.rpn_swapped), tuple(weights))
 
     def _propose(self, setup: Setup) -> Proposals:
         objectness, deltas, anchors = self.rpn(setup)

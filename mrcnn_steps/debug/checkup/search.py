@@ -87,7 +87,9 @@ def _class_names(
     """Give the names of a model's labels, and refuse a model that the stages do not repeat."""
     plain = next(model.parameters()).new_zeros((3, PROBE, PROBE))
     count = trace(model, plain, given).classification.probs.shape[1]
-    return model_class_names(model, given, count, entry_at(dataset, 0, given, True).sample)
+    return model_class_names(
+        model, given, count, entry_at(dataset, 0, given, any_range=True).sample
+    )
 
 
 def _finding(effect: Effect, before: Baseline) -> Finding:
