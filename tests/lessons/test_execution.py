@@ -33,11 +33,14 @@ socket.socket.connect_ex = local(socket.socket.connect_ex)
 
 @pytest.fixture(scope="module")
 def bare_environment(tmp_path_factory):
-    """Nothing but what pip installed: no settings, no caches, no network."""
+    """Nothing but what pip installed: no settings, no caches, no network.
+
+    OpenMP's settings stay, as `mrcnn-steps lab` makes them for the kernels that it starts.
+    """
     home = tmp_path_factory.mktemp("home")
     (home / "site").mkdir()
     (home / "site" / "sitecustomize.py").write_text(NO_NETWORK)
-    kept = {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ}
+    kept = {name: value for name, value in os.environ.items() if name.startswith("OMP_")}
     return {
         **kept,
         "HOME": str(home),
